@@ -1,0 +1,77 @@
+//! What can go wrong with a log, and what to do then.
+
+use event::{ErrorKind, Offset, PartitionId};
+
+/// Failure of a log operation. Every message names the place and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log cannot be reached or is busy; a later call may succeed.
+    #[error("event log {place} is unavailable: {reason}")]
+    Unavailable {
+        /// Folder or broker list.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The disk or the queue is full; nothing of the call was taken.
+    #[error("event log {place} is full: {reason}")]
+    Full {
+        /// Folder or broker list.
+        place: String,
+        /// What is full, and what makes room.
+        reason: String,
+    },
+    /// There is no such topic.
+    #[error("topic {topic:?} does not exist in {place}; create it, or correct `topic` in the stream's settings")]
+    TopicMissing {
+        /// Its name.
+        topic: String,
+        /// Folder or broker list.
+        place: String,
+    },
+    /// The settings cannot work: wrong address, credentials, property, rights.
+    #[error("event log {place} cannot be used: {reason}")]
+    Settings {
+        /// Folder or broker list.
+        place: String,
+        /// What is wrong and what to change.
+        reason: String,
+    },
+    /// A position is not in the log any more, or not yet.
+    #[error(
+        "partition {partition} of topic {topic:?} has no offset {wanted}: it holds [{first}, {next}); \
+         the log was trimmed, truncated or made anew behind the table's back"
+    )]
+    OffsetOutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// The position asked for.
+        wanted: Offset,
+        /// First retained offset.
+        first: Offset,
+        /// Next offset to be written.
+        next: Offset,
+    },
+    /// Stored bytes are not what was written.
+    #[error("event log {place} is damaged: {reason}")]
+    Damaged {
+        /// Folder or broker list, and where in it.
+        place: String,
+        /// What does not match.
+        reason: String,
+    },
+}
+
+impl LogError {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unavailable { .. } | Self::Full { .. } => ErrorKind::Unavailable,
+            Self::TopicMissing { .. } | Self::Settings { .. } => ErrorKind::Settings,
+            Self::OffsetOutOfRange { .. } | Self::Damaged { .. } => ErrorKind::Data,
+        }
+    }
+}
