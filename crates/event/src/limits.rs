@@ -17,12 +17,35 @@ pub const REQUEST_EVENTS_MAX: usize = 100_000;
 pub const EVENT_BYTES_MAX: usize = 16 * MIB;
 /// Deepest nesting of arrays and objects that is still an event; deeper is a dead letter.
 pub const EVENT_DEPTH_MAX: usize = 128;
+/// Largest back-reference window of a zstd body, as a power of two: the 8 MiB that RFC 9659 allows on
+/// the web. What a frame that asks for more memory than it is worth meets.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Time between two pieces of a request body; beyond it the answer is 408.
+pub const BODY_IDLE_DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes of a refused body that are read and thrown away, so that the client, still sending, gets
+/// to see the answer instead of a reset connection.
+pub const BODY_DISCARDED_BYTES_MAX: usize = 64 * MIB;
+/// Time that throwing away a refused body may take.
+pub const BODY_DISCARD_DEADLINE: Duration = Duration::from_secs(10);
+/// Ranges of offsets one receipt spells out; beyond it there is one per partition.
+pub const RECEIPT_RANGES_MAX: usize = 64;
 /// Bytes of request bodies in flight in one collector; beyond it the answer is 503.
 pub const COLLECTOR_IN_FLIGHT_BYTES_MAX: usize = 256 * MIB;
 /// Time one append may take before the collector answers 503.
 pub const APPEND_DEADLINE: Duration = Duration::from_secs(30);
 /// Seconds a client is asked to wait after a 503.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Appends waiting for the embedded log's writer; more wait outside the queue.
+pub const EMBEDDED_QUEUE_MAX: usize = 4_096;
+/// Bytes of appends waiting for the embedded log's writer or being written.
+pub const EMBEDDED_QUEUE_BYTES_MAX: usize = BODY_DECOMPRESSED_BYTES_MAX;
+/// Bytes the embedded log writes with one fsync; an append that crosses it is still taken along.
+pub const EMBEDDED_GROUP_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of one stored batch of the embedded log, unless a single event is larger.
+pub const EMBEDDED_BATCH_BYTES_MAX: usize = MIB;
+/// Partitions of one topic of the embedded log.
+pub const EMBEDDED_PARTITIONS_MAX: u32 = 1_024;
 
 /// Bytes in one fetch handed from a log reader to the loader.
 pub const FETCH_BYTES_MAX: usize = 4 * MIB;
@@ -33,6 +56,15 @@ pub const FETCH_QUEUE_MAX: usize = 8;
 /// Longest the consumer thread waits for records before it looks at requests again.
 pub const POLL_WAIT: Duration = Duration::from_millis(50);
 
+/// Encoded bytes of one Parquet row group: what a reader must hold to read it.
+pub const ROW_GROUP_BYTES_MAX: usize = 64 * MIB;
+/// Batches of one loader between encoder and commit.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
+/// Files of one batch that are uploaded at once.
+pub const UPLOADS_MAX: usize = 4;
+/// Time a revoked partition may wait for its batch to land before the batch is dropped.
+pub const REVOKE_DRAIN_MAX: Duration = Duration::from_secs(10);
+
 /// Bytes of not yet landed log that one SQL query reads; beyond it the answer says it was cut.
 pub const SEAM_BYTES_MAX: usize = 64 * MIB;
 /// Rows one SQL answer holds in JSON form; beyond it the answer says it was cut.
@@ -40,12 +72,22 @@ pub const QUERY_ROWS_MAX: usize = 1_000_000;
 /// Time one SQL statement may take.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(300);
 
+/// Writers that race for one key when a lake's conditional writes are probed at start.
+pub const PROBE_WRITERS: usize = 8;
+/// Races of that probe.
+pub const PROBE_ROUNDS: usize = 3;
 /// Commit attempts that meet a conflict before the loader reads the table anew.
 pub const COMMIT_ATTEMPTS_MAX: usize = 15;
 /// First pause after a failed attempt; it doubles up to [`RETRY_PAUSE_MAX`].
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between attempts.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Attempts of one request to the lake before its caller hears of it; the loader goes on from there.
+pub const STORE_ATTEMPTS_MAX: usize = 5;
+/// Time one request to the lake may take, its body included: a full file over a slow line.
+pub const STORE_REQUEST_DEADLINE: Duration = Duration::from_secs(180);
+/// Requests to the lake one table has open at the same time.
+pub const STORE_PARALLEL_MAX: usize = 16;
 /// Time a start-up check of a connection may take.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Time from SIGTERM until the process ends, whatever is open.
@@ -53,12 +95,36 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 
 /// Events the live page's server keeps for a page that connects.
 pub const LIVE_EVENTS_KEPT: usize = 200;
-/// Events waiting for one slow live reader; it is told how many it missed.
-pub const LIVE_QUEUE_MAX: usize = 1_024;
+/// Events kept for live readers, so waiting for the slowest of them; it is told how many it missed.
+pub const LIVE_QUEUE_MAX: usize = 16_384;
+/// Bytes of those events, over all readers of a stream.
+pub const LIVE_QUEUE_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of one event that live readers are shown; what is longer is cut, and says so.
+pub const LIVE_EVENT_BYTES_MAX: usize = 64 * KIB;
+/// Newest events of one read of the log that live readers are shown; of the others they get the count.
+pub const LIVE_SHOWN_PER_READ_MAX: usize = 4_096;
+/// Live readers of one stream at a time; the next one is answered 503.
+pub const LIVE_READERS_MAX: usize = 256;
+/// Seconds of rolling counts.
+pub const LIVE_WINDOW_SECONDS: usize = 600;
+/// Longest pause between two reads of the end of the log when the last one found nothing.
+pub const LIVE_POLL_PAUSE: Duration = Duration::from_millis(100);
+/// Time the live reader may spend without reaching the log's end; then it skips there, and says so.
+pub const LIVE_BEHIND_MAX: Duration = Duration::from_secs(10);
+/// Pause between two questions for the log's partitions and watermarks.
+pub const LIVE_DESCRIBE_PAUSE: Duration = Duration::from_secs(2);
+/// Pause between two signs of life to a live reader that has no events.
+pub const LIVE_HEARTBEAT: Duration = Duration::from_secs(15);
+/// Characters of an action's name that are told apart.
+pub const LIVE_ACTION_CHARS_MAX: usize = 64;
+/// Largest SQL statement over HTTP.
+pub const SQL_BYTES_MAX: usize = 256 * KIB;
 /// Distinct actions counted by the live page; the rest is counted as "other".
 pub const LIVE_ACTIONS_MAX: usize = 50;
 
 const _: () = assert!(BODY_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX, "a plain body must pass its own decompressed limit");
 const _: () = assert!(EVENT_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX, "the largest event must fit into a body");
 const _: () = assert!(BODY_DECOMPRESSED_BYTES_MAX < u32::MAX as usize, "records address their buffer with 32 bits");
+const _: () = assert!(LIVE_EVENTS_KEPT <= LIVE_QUEUE_MAX, "what a new reader is shown is kept in the same queue");
+const _: () = assert!(LIVE_SHOWN_PER_READ_MAX <= LIVE_QUEUE_MAX, "one read must not push its own events out");
 const _: () = assert!(FETCH_BYTES_MAX + EVENT_BYTES_MAX < u32::MAX as usize, "records address their buffer with 32 bits");

@@ -1,0 +1,108 @@
+//! Log, lake and tables as the settings name them.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use event::Clock;
+use eventlog::EventLog;
+use eventlog::embedded::{EmbeddedLog, EmbeddedOptions};
+use eventlog_kafka::{KafkaLog, KafkaOptions};
+use loader::{Loader, LoaderOptions};
+use query::{QueryEngine, QueryOptions, QuerySource};
+use table::{Lake, ParquetTable, Table};
+use table_delta::DeltaTable;
+
+use crate::settings::{LogUrl, Settings, StreamSettings, TableFormat};
+
+/// The two tables of a stream.
+#[derive(Debug, Clone)]
+pub struct StreamTables {
+    /// Rows.
+    pub main: Arc<dyn Table>,
+    /// Dead letters.
+    pub dead: Arc<dyn Table>,
+}
+
+/// Opens the event log, and makes the topics of an embedded one.
+///
+/// # Errors
+/// When it cannot be reached, or the settings don't fit it.
+pub async fn open_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn EventLog>> {
+    match &settings.log {
+        LogUrl::Folder(folder) => {
+            let options = EmbeddedOptions {
+                folder: folder.clone(),
+                partition_count: settings.log_partitions,
+                keep_landed_bytes: settings.log_retention_bytes,
+            };
+            let log = EmbeddedLog::open(options, clock.clone())?;
+            for stream in &settings.streams {
+                log.create_topic(&stream.topic)?;
+            }
+            Ok(Arc::new(log))
+        }
+        LogUrl::Kafka(brokers) => {
+            let options = KafkaOptions { brokers: brokers.clone(), properties: settings.kafka.clone() };
+            let log = KafkaLog::connect(options, clock.clone())?;
+            for stream in &settings.streams {
+                log.describe(&stream.topic).await?;
+            }
+            Ok(Arc::new(log))
+        }
+    }
+}
+
+/// Opens the lake and tries its conditional writes.
+///
+/// # Errors
+/// When it cannot be used, or does not keep them.
+pub async fn open_lake(settings: &Settings, clock: &Clock) -> Result<Lake> {
+    let lake = Lake::open(&settings.lake, &settings.environment)?;
+    lake.probe(clock, event::limits::PROBE_WRITERS, event::limits::PROBE_ROUNDS).await?;
+    Ok(lake)
+}
+
+/// The tables of `stream` on `lake`. Touches nothing yet.
+#[must_use]
+pub fn tables(lake: &Lake, stream: &StreamSettings, clock: &Clock) -> StreamTables {
+    let open = |name: &str| -> Arc<dyn Table> {
+        match stream.format {
+            TableFormat::Delta => Arc::new(DeltaTable::new(lake.clone(), name, clock.clone())),
+            TableFormat::Parquet => Arc::new(ParquetTable::new(lake.clone(), name, clock.clone())),
+        }
+    };
+    StreamTables { main: open(&stream.table), dead: open(&event::stream::dead_letter_table(&stream.table)) }
+}
+
+/// A loader for `stream`.
+#[must_use]
+pub fn loader(settings: &Settings, stream: &StreamSettings, log: &Arc<dyn EventLog>, tables: &StreamTables, clock: &Clock) -> Loader {
+    let options = LoaderOptions {
+        stream: stream.name.clone(),
+        topic: stream.topic.clone(),
+        group: settings.group.clone(),
+        decode: Arc::clone(&stream.decode),
+        flush: stream.flush,
+        start: stream.start,
+    };
+    Loader::new(options, Arc::clone(log), Arc::clone(&tables.main), Arc::clone(&tables.dead), clock.clone())
+}
+
+/// SQL over all streams; with `log`, over what has not landed as well.
+///
+/// # Errors
+/// When the engine cannot be set up.
+pub fn query_engine(settings: &Settings, lake: &Lake, log: Option<&Arc<dyn EventLog>>, clock: &Clock) -> Result<QueryEngine> {
+    let sources = settings.streams.iter().map(|stream| {
+        let tables = tables(lake, stream, clock);
+        QuerySource {
+            name: stream.table.clone(),
+            table: tables.main,
+            dead: tables.dead,
+            store: lake.store(),
+            log: log.map(|log| (Arc::clone(log), stream.topic.clone())),
+            decode: Arc::clone(&stream.decode),
+        }
+    });
+    Ok(QueryEngine::new(sources.collect(), QueryOptions::default(), clock.clone())?)
+}
