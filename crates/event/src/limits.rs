@@ -122,9 +122,18 @@ pub const SQL_BYTES_MAX: usize = 256 * KIB;
 /// Distinct actions counted by the live page; the rest is counted as "other".
 pub const LIVE_ACTIONS_MAX: usize = 50;
 
-const _: () = assert!(BODY_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX, "a plain body must pass its own decompressed limit");
-const _: () = assert!(EVENT_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX, "the largest event must fit into a body");
-const _: () = assert!(BODY_DECOMPRESSED_BYTES_MAX < u32::MAX as usize, "records address their buffer with 32 bits");
-const _: () = assert!(LIVE_EVENTS_KEPT <= LIVE_QUEUE_MAX, "what a new reader is shown is kept in the same queue");
+const _: () = assert!(
+    BODY_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX,
+    "a plain body must pass its own decompressed limit"
+);
+const _: () =
+    assert!(EVENT_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX, "the largest event must fit into a body");
+const _: () =
+    assert!(BODY_DECOMPRESSED_BYTES_MAX < u32::MAX as usize, "records address their buffer with 32 bits");
+const _: () =
+    assert!(LIVE_EVENTS_KEPT <= LIVE_QUEUE_MAX, "what a new reader is shown is kept in the same queue");
 const _: () = assert!(LIVE_SHOWN_PER_READ_MAX <= LIVE_QUEUE_MAX, "one read must not push its own events out");
-const _: () = assert!(FETCH_BYTES_MAX + EVENT_BYTES_MAX < u32::MAX as usize, "records address their buffer with 32 bits");
+const _: () = assert!(
+    FETCH_BYTES_MAX + EVENT_BYTES_MAX < u32::MAX as usize,
+    "records address their buffer with 32 bits"
+);

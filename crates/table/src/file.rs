@@ -1,7 +1,9 @@
 //! Data files before and after they are stored.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use event::OffsetRanges;
+use event::{LogId, Offset, OffsetRange, OffsetRanges, PartitionId};
 use object_store::path::Path;
 
 /// A finished Parquet file in memory.
@@ -84,4 +86,121 @@ pub enum StatValue {
     String(String),
     /// Of a `timestamp` column, in microseconds.
     TimestampMicros(i64),
+}
+
+/// Key of the Parquet footer: identity of the batch.
+pub const BATCH_ID_KEY: &str = "laker.batch_id";
+/// Key of the Parquet footer: identity of the log.
+pub const LOG_KEY: &str = "laker.log";
+/// Key of the Parquet footer: partition of the log.
+pub const PARTITION_KEY: &str = "laker.partition";
+/// Key of the Parquet footer: first offset covered.
+pub const START_KEY: &str = "laker.start";
+/// Key of the Parquet footer: first offset not covered any more.
+pub const END_KEY: &str = "laker.end";
+/// Key of the Parquet footer: rows in the file.
+pub const ROW_COUNT_KEY: &str = "laker.row_count";
+/// Key of the Parquet footer: dead letters in the range.
+pub const DEAD_COUNT_KEY: &str = "laker.dead_count";
+/// Key of the Parquet footer: records skipped in the range.
+pub const SKIPPED_COUNT_KEY: &str = "laker.skipped_count";
+
+/// What a file under [`crate::Layout::ByLogPartition`] says about itself in the key-value metadata
+/// of its Parquet footer. The file **is** the commit, so this is what the table rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFooter {
+    /// Batch the file belongs to.
+    pub batch_id: String,
+    /// The log its offsets are of.
+    pub log: LogId,
+    /// The partition its offsets are of.
+    pub partition: PartitionId,
+    /// What it commits.
+    pub range: OffsetRange,
+    /// Rows in it.
+    pub row_count: u64,
+    /// Records in the range that are dead letters.
+    pub dead_count: u64,
+    /// Records in the range that were skipped on purpose.
+    pub skipped_count: u64,
+}
+
+impl FileFooter {
+    /// The pairs to write into the footer.
+    #[must_use]
+    pub fn pairs(&self) -> [(&'static str, String); 8] {
+        [
+            (BATCH_ID_KEY, self.batch_id.clone()),
+            (LOG_KEY, self.log.to_string()),
+            (PARTITION_KEY, self.partition.to_string()),
+            (START_KEY, self.range.start().to_string()),
+            (END_KEY, self.range.end().to_string()),
+            (ROW_COUNT_KEY, self.row_count.to_string()),
+            (DEAD_COUNT_KEY, self.dead_count.to_string()),
+            (SKIPPED_COUNT_KEY, self.skipped_count.to_string()),
+        ]
+    }
+
+    /// Reads what [`FileFooter::pairs`] wrote; other pairs are ignored.
+    ///
+    /// # Errors
+    /// Which key is missing or has no sense.
+    pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+        let pairs: BTreeMap<&str, &str> = pairs.into_iter().collect();
+        let text = |key| pairs.get(key).copied().ok_or_else(|| format!("its footer has no {key}"));
+        let number = |key| text(key)?.parse::<u64>().map_err(|e| format!("its {key} is no number: {e}"));
+        let (start, end) = (number(START_KEY)?, number(END_KEY)?);
+        let log = text(LOG_KEY)?;
+        if start > end || log.is_empty() || log.contains('/') {
+            return Err(format!("its footer names log {log:?} and range [{start}, {end})"));
+        }
+        Ok(Self {
+            batch_id: text(BATCH_ID_KEY)?.to_owned(),
+            log: LogId::new(log),
+            partition: PartitionId(
+                text(PARTITION_KEY)?.parse().map_err(|e| format!("its {PARTITION_KEY}: {e}"))?,
+            ),
+            range: OffsetRange::new(Offset(start), Offset(end)),
+            row_count: number(ROW_COUNT_KEY)?,
+            dead_count: number(DEAD_COUNT_KEY)?,
+            skipped_count: number(SKIPPED_COUNT_KEY)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn footer() -> FileFooter {
+        FileFooter {
+            batch_id: "0198c0de-0000-7000-8000-000000000000".to_owned(),
+            log: LogId::new("kafka:cluster:topic"),
+            partition: PartitionId(3),
+            range: OffsetRange::new(Offset(10), Offset(25)),
+            row_count: 12,
+            dead_count: 2,
+            skipped_count: 1,
+        }
+    }
+
+    #[test]
+    fn a_footer_says_what_was_written_into_it() {
+        let pairs = footer().pairs();
+        let read = FileFooter::parse(pairs.iter().map(|(key, value)| (*key, value.as_str())));
+        assert_eq!(read, Ok(footer()));
+    }
+
+    #[test]
+    fn a_footer_of_another_writer_is_not_taken_for_ours() {
+        for broken in 0..8 {
+            let pairs = footer().pairs();
+            let kept = pairs.iter().enumerate().filter(|(index, _)| *index != broken);
+            FileFooter::parse(kept.map(|(_, (key, value))| (*key, value.as_str()))).unwrap_err();
+        }
+        let pairs = footer().pairs();
+        let turned =
+            pairs.iter().map(|(key, value)| (*key, if *key == END_KEY { "9" } else { value.as_str() }));
+        assert!(FileFooter::parse(turned).unwrap_err().contains("[10, 9)"));
+    }
 }

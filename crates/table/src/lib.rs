@@ -27,7 +27,7 @@ use event::{LogId, Positions, TimestampMicros};
 
 pub use commit::{Commit, CommitOutcome};
 pub use error::TableError;
-pub use file::{ColumnStats, DataFile, EncodedFile, StatValue, StoredFile};
+pub use file::{ColumnStats, DataFile, EncodedFile, FileFooter, StatValue, StoredFile};
 pub use lake::Lake;
 pub use parquet_table::ParquetTable;
 
