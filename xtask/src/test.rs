@@ -1,0 +1,209 @@
+//! The stages of `cargo xtask test`, in order.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::report::{Stage, Tally, summary};
+use crate::servers::Servers;
+use crate::tools::Tools;
+use crate::tools::python::Venv;
+use crate::{command, paths, say};
+
+/// Events in each cell of the large matrix with `--quick`; the suite itself knows the full number.
+const QUICK_EVENTS: &str = "20000";
+
+#[derive(Args)]
+pub struct Options {
+    /// Runs this suite alone (may be given several times).
+    #[arg(long, value_name = "SUITE")]
+    only: Vec<Suite>,
+    /// Fewer events in the end-to-end suites: minutes instead of a quarter of an hour.
+    #[arg(long)]
+    quick: bool,
+    /// Goes to pytest, e.g. `-- -k bad_input`.
+    #[arg(last = true)]
+    pytest: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// Formatting.
+    Fmt,
+    /// Lints, warnings being errors.
+    Clippy,
+    /// The workspace's own rules.
+    Tidy,
+    /// Unit, property and conformance suites.
+    Rust,
+    /// SDK and example.
+    Python,
+    /// The real binary with real servers and readers.
+    E2e,
+}
+
+impl Suite {
+    const ALL: [Self; 6] = [Self::Fmt, Self::Clippy, Self::Tidy, Self::Rust, Self::Python, Self::E2e];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Tidy => "tidy",
+            Self::Rust => "rust",
+            Self::Python => "python",
+            Self::E2e => "e2e",
+        }
+    }
+
+    fn needs_servers(self) -> bool {
+        matches!(self, Self::Rust | Self::Python | Self::E2e)
+    }
+}
+
+/// `cargo xtask test`.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let suites: Vec<Suite> = Suite::ALL
+        .into_iter()
+        .filter(|suite| options.only.is_empty() || options.only.contains(suite))
+        .collect();
+    let bench = Bench::set_up(options, &suites)?;
+    let mut stages = Vec::new();
+    for suite in suites {
+        say(&format!("\n--- {} ---", suite.name()));
+        let (tally, seconds) = timed(|| bench.run(suite))?;
+        stages.push(Stage { name: suite.name(), tally, seconds });
+    }
+    let failed = stages.iter().any(|stage| stage.tally.failed > 0);
+    bench.leave(failed)?;
+    say(&format!("\n{}", summary(&stages)));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the stages work with.
+struct Bench<'a> {
+    options: &'a Options,
+    tools: Tools,
+    folder: PathBuf,
+    servers: Servers,
+}
+
+impl<'a> Bench<'a> {
+    fn set_up(options: &'a Options, suites: &[Suite]) -> Result<Self> {
+        let tools = if suites.iter().any(|suite| suite.needs_servers()) {
+            Tools::install_all()?
+        } else {
+            Tools { kafka: None, s3: None, python: None, chromium: None }
+        };
+        let folder = paths::run_folder()?;
+        let servers = Servers::start(&tools, &folder)?;
+        Ok(Self { options, tools, folder, servers })
+    }
+
+    fn run(&self, suite: Suite) -> Result<Tally> {
+        match suite {
+            Suite::Fmt => checked(command::cargo().args(["fmt", "--all", "--check"])),
+            Suite::Clippy => checked(command::cargo().args([
+                "clippy",
+                "--release",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ])),
+            Suite::Tidy => {
+                counted(command::cargo().args(["test", "--release", "--quiet", "--package", "xtask"]))
+            }
+            Suite::Rust => {
+                let args = ["test", "--release", "--workspace", "--exclude", "xtask", "--no-fail-fast"];
+                counted(self.servers.tell(command::cargo().args(args)))
+            }
+            Suite::Python => self.python(),
+            Suite::E2e => self.end_to_end(),
+        }
+    }
+
+    /// SDK and example: whatever holds a pytest suite under `sdk/python` and `examples`.
+    fn python(&self) -> Result<Tally> {
+        let Some(venv) = &self.tools.python else { return Ok(Tally { skipped: 1, ..Tally::default() }) };
+        let mut pytest = self.pytest(venv, "python");
+        for folder in ["sdk/python", "examples/tickets"] {
+            if paths::root().join(folder).exists() {
+                pytest.arg(folder);
+            }
+        }
+        counted(&mut pytest)
+    }
+
+    fn end_to_end(&self) -> Result<Tally> {
+        let Some(venv) = &self.tools.python else { return Ok(Tally { skipped: 1, ..Tally::default() }) };
+        if checked(command::cargo().args(["build", "--release"]))?.failed > 0 {
+            bail!("the binary does not build");
+        }
+        let mut pytest = self.pytest(venv, "e2e");
+        pytest.arg("tests/e2e").args(&self.options.pytest);
+        if self.options.quick {
+            pytest.env("LAKER_E2E_EVENTS", QUICK_EVENTS);
+        }
+        counted(&mut pytest)
+    }
+
+    /// A pytest that knows the servers, the binary and the browser, and keeps its files with this run.
+    fn pytest(&self, venv: &Venv, name: &str) -> Command {
+        let mut pytest = Command::new(&venv.python);
+        pytest.current_dir(paths::root()).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+        pytest.args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "--durations=10"]);
+        pytest.arg(format!("--basetemp={}", self.folder.join(name).display()));
+        self.servers.tell(&mut pytest);
+        if let Some(browser) = &self.tools.chromium {
+            pytest.env("LAKER_CHROMIUM", &browser.program);
+        }
+        if let Ok(target) = paths::target() {
+            pytest.env("LAKER_BIN", target.join("release/laker"));
+            pytest.env("LAKER_SCREENSHOTS", target.join("screenshots"));
+        }
+        pytest
+    }
+
+    /// Ends the servers; what they and the tests wrote stays only when it may explain a failure.
+    fn leave(self, failed: bool) -> Result<()> {
+        let Self { servers, folder, .. } = self;
+        drop(servers);
+        if failed {
+            say(&format!("\nlogs and data of this run are in {}", folder.display()));
+            return Ok(());
+        }
+        Ok(fs::remove_dir_all(&folder)?)
+    }
+}
+
+/// A command that is one test.
+fn checked(command: &mut Command) -> Result<Tally> {
+    Ok(Tally::one(command::run_watched(command, |_| {})?))
+}
+
+/// A command whose output says how many tests it ran. One that fails without saying so counts as one failure.
+fn counted(command: &mut Command) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let succeeded = command::run_watched(command, |line| tally += Tally::read(line))?;
+    if !succeeded && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a stage took is told to a person; no simulator runs this"
+)]
+fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+    let start = Instant::now();
+    let result = work()?;
+    Ok((result, start.elapsed().as_secs()))
+}
