@@ -1,0 +1,3 @@
+//! Empty: it only makes cargo build the build-dependencies of this crate.
+
+fn main() {}
