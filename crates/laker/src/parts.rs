@@ -74,13 +74,19 @@ pub fn tables(lake: &Lake, stream: &StreamSettings, clock: &Clock) -> StreamTabl
     StreamTables { main: open(&stream.table), dead: open(&event::stream::dead_letter_table(&stream.table)) }
 }
 
-/// A loader for `stream`.
+/// A loader for `stream`, sharing its topic with the loaders of `group`.
 #[must_use]
-pub fn loader(settings: &Settings, stream: &StreamSettings, log: &Arc<dyn EventLog>, tables: &StreamTables, clock: &Clock) -> Loader {
+pub fn loader(
+    stream: &StreamSettings,
+    group: &str,
+    log: &Arc<dyn EventLog>,
+    tables: &StreamTables,
+    clock: &Clock,
+) -> Loader {
     let options = LoaderOptions {
         stream: stream.name.clone(),
         topic: stream.topic.clone(),
-        group: settings.group.clone(),
+        group: group.to_owned(),
         decode: Arc::clone(&stream.decode),
         flush: stream.flush,
         start: stream.start,

@@ -11,6 +11,7 @@ use event::{LogId, OffsetRange, OffsetRanges, PartitionId, limits};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use table::file::FileFooter;
 use table::{EncodedFile, Layout};
@@ -109,7 +110,7 @@ impl Encoder<'_> {
             let batches: Vec<RecordBatch> =
                 rows.iter().filter(|(of, _)| *of == partition).map(|(_, batch)| batch.clone()).collect();
             let footer = self.footer(partition, range, counts.get(&partition).copied().unwrap_or_default());
-            let properties = properties().set_key_value_metadata(Some(footer.to_key_values()));
+            let properties = properties().set_key_value_metadata(Some(key_values(&footer)));
             let ranges = OffsetRanges::from_iter([(partition, range)]);
             files.push(self.write(files.len(), schema, &batches, ranges, properties)?);
         }
@@ -163,6 +164,10 @@ fn properties() -> WriterPropertiesBuilder {
         .set_max_row_group_row_count(None)
         .set_max_row_group_bytes(Some(limits::ROW_GROUP_BYTES_MAX))
         .set_created_by(concat!("laker ", env!("CARGO_PKG_VERSION")).to_owned())
+}
+
+fn key_values(footer: &FileFooter) -> Vec<KeyValue> {
+    footer.pairs().into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
 }
 
 fn without_column(schema: &SchemaRef, column: usize) -> SchemaRef {
