@@ -8,6 +8,8 @@ import confluent_kafka
 import confluent_kafka.admin
 import kafka
 
+from .waiting import LIMIT_SECONDS
+
 Payload = Optional[bytes]
 #: As large as Laker's own limit for one event; producers' default is 1 MiB.
 REQUEST_BYTES_MAX = 17 * 1024 * 1024
@@ -41,7 +43,7 @@ class Topic:
                 except BufferError:
                     producer.poll(1)
             producer.poll(0)
-        assert producer.flush(120) == 0 and not failed, failed
+        assert producer.flush(LIMIT_SECONDS) == 0 and not failed, failed
 
     def produce_with_kafka_python(self, payloads: Iterable[Payload]) -> None:
         """kafka-python, as an application uses it."""
@@ -49,10 +51,19 @@ class Topic:
             bootstrap_servers=self.bootstrap_servers, acks="all", linger_ms=20, max_request_size=REQUEST_BYTES_MAX
         )
         futures = [producer.send(self.name, value=payload) for payload in payloads]
-        producer.flush(timeout=120)
+        producer.flush(timeout=LIMIT_SECONDS)
         failed = [future.exception for future in futures if not future.succeeded()]
         producer.close()
         assert not failed, failed[:3]
+
+    def read(self, count: int) -> list[Payload]:
+        """The values of `count` records, as any consumer sees them."""
+        settings = {"bootstrap.servers": self.bootstrap_servers, "group.id": f"{self.name}-reader"}
+        consumer = confluent_kafka.Consumer({**settings, "auto.offset.reset": "earliest"})
+        consumer.subscribe([self.name])
+        messages = consumer.consume(count, timeout=LIMIT_SECONDS)
+        consumer.close()
+        return [message.value() for message in messages]
 
 
 def _note(failed: list[object], error: object) -> None:

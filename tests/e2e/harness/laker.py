@@ -197,7 +197,7 @@ def clean_environment() -> dict[str, str]:
 def to_toml(settings: Settings, section: str = "") -> str:
     """Nested settings as TOML. Strings, numbers, booleans and lists only: JSON writes them alike."""
     plain = {name: value for name, value in settings.items() if not isinstance(value, dict)}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in plain.items()]
+    lines = [f"{_key(name)} = {json.dumps(value)}" for name, value in plain.items()]
     text = "\n".join(([f"[{section}]"] if section and plain else []) + lines) + "\n"
     for name, value in settings.items():
         if isinstance(value, dict):

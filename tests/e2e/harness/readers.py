@@ -32,33 +32,33 @@ def read_with_duckdb(lake: Lake, table: str) -> pyarrow.Table:
     if lake.has_delta_log(table):
         source = f"delta_scan('{lake.table_url(table)}')"
     else:
-        source = f"read_parquet('{lake.table_url(table)}/**/*.parquet', union_by_name = true)"
-    return connection.sql(f"SELECT * FROM {source}").to_arrow_table()
+        source = f"read_parquet('{lake.table_url(table)}/**/*.parquet', union_by_name = true, hive_partitioning = false)"
+    return in_plain_types(connection.sql(f"SELECT * FROM {source}").to_arrow_table())
 
 
 def read_with_deltalake(lake: Lake, table: str) -> pyarrow.Table:
     delta = DeltaTable(lake.table_url(table), storage_options=lake.storage_options)
     rows = QueryBuilder().register("t", delta).execute("SELECT * FROM t")
-    return pyarrow.table(rows.read_all())
+    return in_plain_types(pyarrow.table(rows.read_all()))
 
 
 def read_with_polars(lake: Lake, table: str) -> pyarrow.Table:
     options = lake.storage_options
     if lake.has_delta_log(table):
-        return polars.read_delta(lake.table_url(table), storage_options=options).to_arrow()
+        return in_plain_types(polars.read_delta(lake.table_url(table), storage_options=options).to_arrow())
     prefix = "s3://" if lake.s3 else ""
     parts = [polars.read_parquet(prefix + file, storage_options=options) for file in lake.parquet_files(table)]
-    return polars.concat(parts, how="diagonal_relaxed").to_arrow()
+    return in_plain_types(polars.concat(parts, how="diagonal_relaxed").to_arrow())
 
 
 def read_with_pyarrow(lake: Lake, table: str) -> pyarrow.Table:
     if lake.has_delta_log(table):
         delta = DeltaTable(lake.table_url(table), storage_options=lake.storage_options)
-        return delta.to_pyarrow_dataset().to_table()
+        return in_plain_types(delta.to_pyarrow_dataset().to_table())
     paths = lake.parquet_files(table)
     parts = [pyarrow.dataset.dataset(path, filesystem=lake.file_system) for path in paths]
     schema = pyarrow.unify_schemas([part.schema for part in parts], promote_options="permissive")
-    return pyarrow.dataset.dataset(paths, schema=schema, filesystem=lake.file_system).to_table()
+    return in_plain_types(pyarrow.dataset.dataset(paths, schema=schema, filesystem=lake.file_system).to_table())
 
 
 DELTA_READERS: dict[str, Reader] = {
@@ -91,6 +91,27 @@ def delta_version(lake: Lake, table: str) -> int:
     if not lake.has_delta_log(table):
         return -1
     return DeltaTable(lake.table_url(table), storage_options=lake.storage_options).version()
+
+
+def in_plain_types(table: pyarrow.Table) -> pyarrow.Table:
+    """Readers hold the same strings and lists in different memory layouts; here in one."""
+    fields = [field.with_type(_plain(field.type)) for field in table.schema]
+    return table.cast(pyarrow.schema(fields))
+
+
+def _plain(kind: pyarrow.DataType) -> pyarrow.DataType:
+    types = pyarrow.types
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return pyarrow.string()
+    if types.is_large_binary(kind) or types.is_binary_view(kind):
+        return pyarrow.binary()
+    if types.is_timestamp(kind) and kind.tz is not None:
+        return pyarrow.timestamp("us", tz="UTC")
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_list_view(kind):
+        return pyarrow.list_(pyarrow.field("element", _plain(kind.value_type)))
+    if types.is_struct(kind):
+        return pyarrow.struct([pyarrow.field(inner.name, _plain(inner.type)) for inner in kind])
+    return kind
 
 
 def _duckdb(lake: Lake) -> duckdb.DuckDBPyConnection:
