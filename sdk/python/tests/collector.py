@@ -19,14 +19,14 @@ Step = Callable[["Collector", "_Handler", Message], bool]
 class Collector(Server):
     """Keeps what it acknowledged in `stored` and every request in `requests`."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.requests: List[Message] = []
         self.stored: List[Dict[str, Any]] = []
         self.script: Deque[Step] = deque()
         self.released = threading.Event()
         self.connections = 0
         self._changed = threading.Condition()
-        super().__init__(_Handler)
+        super().__init__(_Handler, port)
 
     @property
     def ids(self) -> List[str]:

@@ -72,15 +72,15 @@ def json_answer(status: int, body: object, **headers: str) -> Message:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A TCP server on a free port, one thread per connection, that can close what is open."""
+    """A TCP server, one thread per connection, that can close what is open."""
 
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, handler: Type[socketserver.BaseRequestHandler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, handler: Type[socketserver.BaseRequestHandler], port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), handler)
         self._open: List[socket.socket] = []
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()

@@ -95,9 +95,10 @@ class Sender:
 
     def _settle_taken(self, part: Batch, result: Taken) -> None:
         rejected = len(result.rejected)
-        self._buffer.settle(delivered=len(part) - rejected, rejected=rejected)
         if rejected:
+            # Before they are settled, so that the process does not end in between.
             self._warn_of_rejection(rejected, result.reason)
+        self._buffer.settle(delivered=len(part) - rejected, rejected=rejected)
 
     def _drop_rejected(self, part: Batch, result: Rejected) -> List[Batch]:
         rest = [event for index, event in enumerate(part) if index not in result.rejected]

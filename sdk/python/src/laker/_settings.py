@@ -89,23 +89,31 @@ class Settings:
     @classmethod
     def resolve(cls, **options: Unpack[Options]) -> Settings:
         """Options over the environment (`LAKER_URL`, `LAKER_STREAM`, `LAKER_ENABLED`) over defaults."""
-        merged = _from_environment()
+        merged = _from_environment({name: text for name, text in _environment().items() if name not in options})
         merged.update(options)
         return cls(**merged)
 
 
-def _from_environment() -> Options:
+def _environment() -> Mapping[str, str]:
+    names = {"url": "LAKER_URL", "stream": "LAKER_STREAM", "enabled": "LAKER_ENABLED"}
+    return {option: os.environ[name] for option, name in names.items() if os.environ.get(name)}
+
+
+def _from_environment(texts: Mapping[str, str]) -> Options:
     options: Options = {}
-    url, stream, enabled = (os.environ.get(name) for name in ("LAKER_URL", "LAKER_STREAM", "LAKER_ENABLED"))
-    if url:
-        options["url"] = url
-    if stream:
-        options["stream"] = stream
-    if enabled:
-        if enabled.lower() not in _TRUE | _FALSE:
-            raise ValueError(f"LAKER_ENABLED is {enabled!r}; it must be true or false")
-        options["enabled"] = enabled.lower() in _TRUE
+    if "url" in texts:
+        options["url"] = texts["url"]
+    if "stream" in texts:
+        options["stream"] = texts["stream"]
+    if "enabled" in texts:
+        options["enabled"] = _boolean(texts["enabled"])
     return options
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise ValueError(f"LAKER_ENABLED is {text!r}; it must be true or false")
+    return text.lower() in _TRUE
 
 
 def _check_url(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import http.client
 from typing import Optional, Sequence
@@ -10,6 +11,11 @@ from urllib.parse import urlsplit
 from laker._answer import Answer
 from laker._settings import Settings
 from laker._version import __version__
+
+# `socket.getaddrinfo` loads this codec at its first call. In our thread that would be an import, and
+# a process forked in the midst of it could never resolve a host again: its copy of the import's
+# lock is held by a thread that it does not have.
+codecs.lookup("idna")
 
 _ANSWER_BYTES_MAX = 8 * 1024 * 1024
 # Fast: the body is small, and the thread shares its core with the application.
@@ -66,6 +72,10 @@ class Transport:
     def _read(self, connection: http.client.HTTPConnection) -> Answer:
         response = connection.getresponse()
         body = response.read(_ANSWER_BYTES_MAX)
+        if response.length and len(body) < _ANSWER_BYTES_MAX:
+            # `read` with a limit says nothing of a connection that ended early,
+            # and half an answer would hide the rejected events in its other half.
+            raise http.client.IncompleteRead(body, response.length)
         headers = {name.lower(): value for name, value in response.getheaders()}
         if response.will_close or not response.isclosed():
             self.close()
