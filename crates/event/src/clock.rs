@@ -17,7 +17,8 @@ impl TimestampMicros {
     #[must_use]
     pub fn day(self) -> i32 {
         // i64::MAX micros are 106,751,991 days: the quotient always fits.
-        i32::try_from(self.0.div_euclid(MICROS_PER_DAY)).expect("microseconds in an i64 span fewer days than an i32 holds")
+        i32::try_from(self.0.div_euclid(MICROS_PER_DAY))
+            .expect("microseconds in an i64 span fewer days than an i32 holds")
     }
 }
 
@@ -108,8 +109,10 @@ impl Source for System {
         self.origin.elapsed()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
     fn random(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system's random source does not fail once it has started");
+        getrandom::fill(bytes)
+            .expect("the operating system's random source does not fail once it has started");
     }
 }
 

@@ -33,6 +33,8 @@ pub const RECEIPT_RANGES_MAX: usize = 64;
 pub const COLLECTOR_IN_FLIGHT_BYTES_MAX: usize = 256 * MIB;
 /// Time one append may take before the collector answers 503.
 pub const APPEND_DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes after which `laker send` ends a request.
+pub const SEND_BYTES_MAX: usize = 4 * MIB;
 /// Seconds a client is asked to wait after a 503.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -71,6 +73,14 @@ pub const SEAM_BYTES_MAX: usize = 64 * MIB;
 pub const QUERY_ROWS_MAX: usize = 1_000_000;
 /// Time one SQL statement may take.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(300);
+/// Memory for the intermediate results of all SQL statements together.
+pub const QUERY_MEMORY_BYTES: usize = 512 * MIB;
+/// Memory for footers of Parquet files, kept between statements.
+pub const QUERY_FOOTER_BYTES: usize = 64 * MIB;
+/// SQL statements that run at a time.
+pub const QUERY_RUNNING_MAX: usize = 8;
+/// SQL statements that wait for their turn; the next one is answered 503.
+pub const QUERY_WAITING_MAX: usize = 256;
 
 /// Writers that race for one key when a lake's conditional writes are probed at start.
 pub const PROBE_WRITERS: usize = 8;
@@ -86,12 +96,20 @@ pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
 pub const STORE_ATTEMPTS_MAX: usize = 5;
 /// Time one request to the lake may take, its body included: a full file over a slow line.
 pub const STORE_REQUEST_DEADLINE: Duration = Duration::from_secs(180);
+/// Entries of a table's log that are searched for a batch whose outcome was unknown; if it is not
+/// among them, its partition is read again from the table's position, which is safe either way.
+pub const COMMIT_SEARCH_MAX: usize = 10_000;
 /// Requests to the lake one table has open at the same time.
 pub const STORE_PARALLEL_MAX: usize = 16;
 /// Time a start-up check of a connection may take.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Time from SIGTERM until the process ends, whatever is open.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
+
+/// Time `/readyz` gives the log to answer.
+pub const READY_DEADLINE: Duration = Duration::from_secs(3);
+/// Time open connections have to end once the process closes its port.
+pub const CONNECTIONS_CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Events the live page's server keeps for a page that connects.
 pub const LIVE_EVENTS_KEPT: usize = 200;

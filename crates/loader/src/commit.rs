@@ -80,7 +80,10 @@ impl Committer {
             dead_count: total.dead,
             skipped_count: total.skipped,
         };
-        match self.patience.insist("commit", || self.main.commit(&commit)).await? {
+        let begun = self.clock.monotonic();
+        let outcome = self.patience.insist("commit", || self.main.commit(&commit)).await?;
+        self.patience.reporter.took("commit", self.clock.monotonic().saturating_sub(begun));
+        match outcome {
             CommitOutcome::Landed(state) => {
                 self.note_landed(&state).await;
                 Ok(Ok(Committed { label, state, total, conflicts_count }))

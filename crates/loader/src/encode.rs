@@ -44,7 +44,7 @@ pub(crate) fn encode(batch: Batch, layout: Layout, log: &LogId) -> Result<Encode
     )?;
     Ok(EncodedBatch {
         total: batch.total(),
-        conflicts_count: batch.conflicts.total(),
+        conflicts_count: batch.conflicts.iter().map(|(_, _, count)| count).sum(),
         label: batch.label,
         ranges: batch.ranges,
         schema: batch.schema,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use ::decode::{Conflicts, columns};
 use arrow_schema::SchemaRef;
@@ -246,15 +247,15 @@ impl Reporter {
         );
     }
 
-    pub(crate) fn took(&self, what: &'static str, seconds: f64) {
-        histogram!("laker_loader_stage_seconds", "stream" => self.stream.to_string(), "stage" => what).record(seconds);
+    pub(crate) fn took(&self, stage: &'static str, duration: Duration) {
+        histogram!("laker_loader_stage_seconds", "stream" => self.stream.to_string(), "stage" => stage).record(duration);
     }
 
     pub(crate) fn conflicts(&self, conflicts: &Conflicts) {
         for (field, reason, count) in conflicts.iter() {
             counter!(
                 "laker_decode_conflicts_total", "stream" => self.stream.to_string(),
-                "field" => field.to_owned(), "reason" => reason.to_owned()
+                "field" => field.to_owned(), "reason" => reason.code()
             )
             .increment(count);
         }

@@ -358,6 +358,7 @@ impl Worker {
         if self.open.is_empty() {
             return Ok(());
         }
+        let begun = self.clock.monotonic();
         self.sent += 1;
         let label = BatchLabel { id: self.clock.new_id(), sequence: self.sent, epoch: self.epoch };
         let batch = std::mem::take(&mut self.open)
@@ -366,6 +367,7 @@ impl Worker {
         self.reporter.conflicts(&batch.conflicts);
         let encoded = encode(batch, self.layout, &self.log_id)
             .map_err(|error| encode_error(&self.options.stream, &error))?;
+        self.reporter.took("encode", self.clock.monotonic().saturating_sub(begun));
         self.ask(Request::Land(Box::new(encoded)))
     }
 
