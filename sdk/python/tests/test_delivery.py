@@ -280,3 +280,13 @@ def test_an_event_that_is_too_large_alone_is_rejected_and_its_neighbours_arrive(
     assert numbers(collector) == [0, 1, 2, 3]
     assert client.stats().rejected == 1
     assert client.stats().delivered == 4
+
+
+def test_a_refusal_that_comes_before_the_body_was_read_is_heard(collector: Collector, connect: Connect) -> None:
+    # More than the buffers of two sockets hold, so that sending fails before the answer is read.
+    client = connect(gzip_bytes_min=2**30, queue_bytes_max=2**30, event_bytes_max=2**30)
+    collector.answers(refuse_unread)
+    log(client, 1, text="x" * 30_000_000)
+    assert client.flush(PATIENCE)
+    assert client.stats() == laker.Stats(rejected=1)
+    assert len(collector.requests) == 1
