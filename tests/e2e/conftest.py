@@ -33,7 +33,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     setattr(item, f"report_of_{report.when}", report)
 
 
-def _given(name: str) -> str:
+def given(name: str) -> str:
     """A variable `cargo xtask test` sets. Without it a test is skipped, but never in CI."""
     value = os.environ.get(name)
     if value:
@@ -46,19 +46,19 @@ def _given(name: str) -> str:
 @pytest.fixture(scope="session")
 def kafka_servers() -> str:
     """Bootstrap servers of a real Kafka."""
-    return _given("LAKER_TEST_KAFKA")
+    return given("LAKER_TEST_KAFKA")
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> S3Server:
     """A real S3 server."""
-    return S3Server.parse(_given("LAKER_TEST_S3"))
+    return S3Server.parse(given("LAKER_TEST_S3"))
 
 
 @pytest.fixture(scope="session")
 def binary() -> Path:
     """The `laker` that was built."""
-    return Path(_given("LAKER_BIN"))
+    return Path(given("LAKER_BIN"))
 
 
 @pytest.fixture(scope="session")

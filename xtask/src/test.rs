@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::report::{Stage, Tally, summary};
@@ -16,6 +16,9 @@ use crate::{command, paths, say};
 
 /// Events in each cell of the large matrix with `--quick`; the suite itself knows the full number.
 const QUICK_EVENTS: &str = "20000";
+
+/// A suite that cannot run here; why was said when the tools were looked for.
+const LEFT_OUT: Tally = Tally { passed: 0, failed: 0, skipped: 1 };
 
 #[derive(Args)]
 pub struct Options {
@@ -40,6 +43,8 @@ enum Suite {
     Tidy,
     /// Unit, property and conformance suites.
     Rust,
+    /// The binary that the suites below run.
+    Build,
     /// SDK and example.
     Python,
     /// The real binary with real servers and readers.
@@ -47,7 +52,8 @@ enum Suite {
 }
 
 impl Suite {
-    const ALL: [Self; 6] = [Self::Fmt, Self::Clippy, Self::Tidy, Self::Rust, Self::Python, Self::E2e];
+    const ALL: [Self; 7] =
+        [Self::Fmt, Self::Clippy, Self::Tidy, Self::Rust, Self::Build, Self::Python, Self::E2e];
 
     fn name(self) -> &'static str {
         match self {
@@ -55,33 +61,47 @@ impl Suite {
             Self::Clippy => "clippy",
             Self::Tidy => "tidy",
             Self::Rust => "rust",
+            Self::Build => "build",
             Self::Python => "python",
             Self::E2e => "e2e",
         }
     }
 
     fn needs_servers(self) -> bool {
-        matches!(self, Self::Rust | Self::Python | Self::E2e)
+        matches!(self, Self::Rust | Self::E2e) || self.needs_binary()
+    }
+
+    fn needs_binary(self) -> bool {
+        matches!(self, Self::Python | Self::E2e)
     }
 }
 
 /// `cargo xtask test`.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let suites: Vec<Suite> = Suite::ALL
-        .into_iter()
-        .filter(|suite| options.only.is_empty() || options.only.contains(suite))
-        .collect();
+    let suites = chosen(&options.only);
     let bench = Bench::set_up(options, &suites)?;
     let mut stages = Vec::new();
     for suite in suites {
         say(&format!("\n--- {} ---", suite.name()));
         let (tally, seconds) = timed(|| bench.run(suite))?;
         stages.push(Stage { name: suite.name(), tally, seconds });
+        if suite == Suite::Build && tally.failed > 0 {
+            // What follows would run an older binary, or none.
+            break;
+        }
     }
     let failed = stages.iter().any(|stage| stage.tally.failed > 0);
     bench.leave(failed)?;
     say(&format!("\n{}", summary(&stages)));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// All suites, or those asked for and what they need, in order.
+fn chosen(only: &[Suite]) -> Vec<Suite> {
+    let needs_binary = only.iter().any(|suite| suite.needs_binary());
+    let is_chosen =
+        |suite: &Suite| only.is_empty() || only.contains(suite) || (*suite == Suite::Build && needs_binary);
+    Suite::ALL.into_iter().filter(is_chosen).collect()
 }
 
 /// What the stages work with.
@@ -124,28 +144,30 @@ impl<'a> Bench<'a> {
                 let args = ["test", "--release", "--workspace", "--exclude", "xtask", "--no-fail-fast"];
                 counted(self.servers.tell(command::cargo().args(args)))
             }
+            Suite::Build => checked(command::cargo().args(["build", "--release"])),
             Suite::Python => self.python(),
             Suite::E2e => self.end_to_end(),
         }
     }
 
-    /// SDK and example: whatever holds a pytest suite under `sdk/python` and `examples`.
+    /// SDK and example, each with its own pytest and mypy settings in its `pyproject.toml`.
     fn python(&self) -> Result<Tally> {
-        let Some(venv) = &self.tools.python else { return Ok(Tally { skipped: 1, ..Tally::default() }) };
-        let mut pytest = self.pytest(venv, "python");
-        for folder in ["sdk/python", "examples/tickets"] {
-            if paths::root().join(folder).exists() {
-                pytest.arg(folder);
-            }
+        let Some(venv) = &self.tools.python else { return Ok(LEFT_OUT) };
+        let mut tally = Tally::default();
+        for project in ["sdk/python", "examples/tickets"] {
+            let folder = paths::root().join(project);
+            tally += checked(Command::new(&venv.python).current_dir(&folder).args([
+                "-m",
+                "mypy",
+                "--cache-dir=/dev/null",
+            ]))?;
+            tally += counted(self.pytest(venv, &project.replace('/', "-")).current_dir(&folder))?;
         }
-        counted(&mut pytest)
+        Ok(tally)
     }
 
     fn end_to_end(&self) -> Result<Tally> {
-        let Some(venv) = &self.tools.python else { return Ok(Tally { skipped: 1, ..Tally::default() }) };
-        if checked(command::cargo().args(["build", "--release"]))?.failed > 0 {
-            bail!("the binary does not build");
-        }
+        let Some(venv) = &self.tools.python else { return Ok(LEFT_OUT) };
         let mut pytest = self.pytest(venv, "e2e");
         pytest.arg("tests/e2e").args(&self.options.pytest);
         if self.options.quick {
@@ -158,6 +180,7 @@ impl<'a> Bench<'a> {
     fn pytest(&self, venv: &Venv, name: &str) -> Command {
         let mut pytest = Command::new(&venv.python);
         pytest.current_dir(paths::root()).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+        pytest.env("COLUMNS", "120");
         pytest.args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "--durations=10"]);
         pytest.arg(format!("--basetemp={}", self.folder.join(name).display()));
         self.servers.tell(&mut pytest);
