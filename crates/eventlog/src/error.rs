@@ -3,7 +3,7 @@
 use event::{ErrorKind, Offset, PartitionId};
 
 /// Failure of a log operation. Every message names the place and says what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// The log cannot be reached or is busy; a later call may succeed.
     #[error("event log {place} is unavailable: {reason}")]
@@ -22,7 +22,9 @@ pub enum LogError {
         reason: String,
     },
     /// There is no such topic.
-    #[error("topic {topic:?} does not exist in {place}; create it, or correct `topic` in the stream's settings")]
+    #[error(
+        "topic {topic:?} does not exist in {place}; create it, or correct `topic` in the stream's settings"
+    )]
     TopicMissing {
         /// Its name.
         topic: String,
