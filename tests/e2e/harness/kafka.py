@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterable, Optional
 
 import confluent_kafka
-import confluent_kafka.admin
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 import kafka
 
 from .waiting import LIMIT_SECONDS
@@ -21,8 +21,8 @@ class Topic:
     def __init__(self, bootstrap_servers: str, name: str, partitions: int) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.name = name
-        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": bootstrap_servers})
-        created = admin.create_topics([confluent_kafka.admin.NewTopic(name, partitions, 1)])
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        created = admin.create_topics([NewTopic(name, partitions, 1)])
         created[name].result(timeout=60)
 
     @property

@@ -98,4 +98,4 @@ class Lake:
     def has_delta_log(self, table: str) -> bool:
         """Whether the table is a Delta table that exists."""
         info = self.file_system.get_file_info(f"{self.table_path(table)}/_delta_log/{0:020}.json")
-        return info.type == pyarrow.fs.FileType.File
+        return bool(info.type == pyarrow.fs.FileType.File)

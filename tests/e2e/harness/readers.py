@@ -81,7 +81,7 @@ def count_rows(lake: Lake, table: str) -> int:
     """Rows a reader finds now; none when there is no table yet."""
     if lake.has_delta_log(table):
         delta = DeltaTable(lake.table_url(table), storage_options=lake.storage_options)
-        return delta.to_pyarrow_dataset().count_rows()
+        return int(delta.to_pyarrow_dataset().count_rows())
     paths = lake.parquet_files(table)
     return pyarrow.dataset.dataset(paths, filesystem=lake.file_system).count_rows() if paths else 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable
 
 import pyarrow
 
@@ -112,10 +112,3 @@ def _merged(row: Any, residual: Any) -> Any:
     for name, value in residual.items():
         merged[name] = _merged(merged[name], value) if name in merged else _without_nulls(value)
     return merged
-
-
-def find(table: pyarrow.Table, identity: str) -> Optional[dict[str, Any]]:
-    """The row with this `_id`."""
-    rows = table.filter(pyarrow.compute.equal(table["_id"], identity)).to_pylist()
-    assert len(rows) <= 1, rows
-    return rows[0] if rows else None
