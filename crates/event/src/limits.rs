@@ -82,10 +82,6 @@ pub const QUERY_RUNNING_MAX: usize = 8;
 /// SQL statements that wait for their turn; the next one is answered 503.
 pub const QUERY_WAITING_MAX: usize = 256;
 
-/// Writers that race for one key when a lake's conditional writes are probed at start.
-pub const PROBE_WRITERS: usize = 8;
-/// Races of that probe.
-pub const PROBE_ROUNDS: usize = 3;
 /// Commit attempts that meet a conflict before the loader reads the table anew.
 pub const COMMIT_ATTEMPTS_MAX: usize = 15;
 /// First pause after a failed attempt; it doubles up to [`RETRY_PAUSE_MAX`].
