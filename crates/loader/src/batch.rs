@@ -67,7 +67,9 @@ impl OpenBatch {
     /// Takes a fetch behind what it has of that partition.
     pub(crate) fn push(&mut self, mut fetch: DecodedFetch, now: Duration) {
         let extended = self.ranges.extend(fetch.partition, fetch.range);
-        uphold(Invariant::Chain, extended.is_ok(), || format!("batch given {} of {}", fetch.range, fetch.partition));
+        uphold(Invariant::Chain, extended.is_ok(), || {
+            format!("batch given {} of {}", fetch.range, fetch.partition)
+        });
         self.record_count += fetch.record_count;
         self.event_bytes += fetch.event_bytes;
         self.opened_at.get_or_insert(now);

@@ -60,7 +60,10 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// Commits the batch: `Ok(Ok)` it is in, `Ok(Err)` it never will be.
-    pub(crate) async fn commit(&mut self, batch: StoredBatch) -> Result<Result<Committed, Fenced>, LoadError> {
+    pub(crate) async fn commit(
+        &mut self,
+        batch: StoredBatch,
+    ) -> Result<Result<Committed, Fenced>, LoadError> {
         if self.fenced_epoch.is_some_and(|fenced| batch.label.epoch <= fenced) {
             let state = self.state().await?;
             let reason = "a batch before it was fenced".to_owned();
@@ -165,7 +168,11 @@ impl Committer {
     }
 
     /// The commit of those dead letters that the chain does not have; `None` when it has all.
-    async fn dead_commit(&self, batch: &StoredBatch, state: &TableState) -> Result<Option<Commit>, LoadError> {
+    async fn dead_commit(
+        &self,
+        batch: &StoredBatch,
+        state: &TableState,
+    ) -> Result<Option<Commit>, LoadError> {
         let missing = missing_letters(batch, &state.positions);
         if missing.is_empty() {
             return Ok(None);
@@ -236,7 +243,8 @@ fn loaded(table: &dyn Table, state: Option<TableState>) -> Result<TableState, Lo
         LoadError::Table(TableError::Data {
             table: table.name().to_owned(),
             place: table.name().to_owned(),
-            reason: "the table vanished while it was loaded into; if it was deleted on purpose, restart".to_owned(),
+            reason: "the table vanished while it was loaded into; if it was deleted on purpose, restart"
+                .to_owned(),
         })
     })
 }

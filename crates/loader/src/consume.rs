@@ -90,7 +90,11 @@ impl Desk {
     fn balance(&mut self, consumer: &mut dyn Consumer) -> Result<(), LogError> {
         let behind = !self.waiting.is_empty();
         if behind != self.paused {
-            if behind { consumer.pause()? } else { consumer.resume()? }
+            if behind {
+                consumer.pause()?
+            } else {
+                consumer.resume()?
+            }
             self.paused = behind;
         }
         Ok(())

@@ -29,7 +29,10 @@ pub(crate) struct DecodeStage {
 }
 
 impl DecodeStage {
-    pub(crate) fn new(options: Arc<DecodeOptions>, schema: &SchemaRef) -> Result<Self, ::decode::DecodeError> {
+    pub(crate) fn new(
+        options: Arc<DecodeOptions>,
+        schema: &SchemaRef,
+    ) -> Result<Self, ::decode::DecodeError> {
         let decoder = Decoder::new(Arc::clone(&options), Arc::clone(schema))?;
         Ok(Self { options, decoder })
     }

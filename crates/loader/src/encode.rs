@@ -137,12 +137,12 @@ impl Encoder<'_> {
         ranges: OffsetRanges,
         properties: WriterPropertiesBuilder,
     ) -> Result<EncodedFile, ParquetError> {
-        let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.build()))?;
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(schema), Some(properties.build()))?;
         for batch in batches {
             writer.write(batch)?;
         }
-        let metadata = writer.finish()?;
-        let bytes = writer.into_inner()?;
+        let metadata = writer.close()?;
         Ok(EncodedFile {
             batch_id: self.batch_id.to_owned(),
             index: u32::try_from(index).map_err(|_| ParquetError::General("too many files".to_owned()))?,

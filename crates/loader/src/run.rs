@@ -50,8 +50,10 @@ impl Loader {
         dead: Arc<dyn Table>,
         clock: Clock,
     ) -> Self {
-        let reporter =
-            Reporter { stream: options.stream.clone(), progress: Arc::new(watch::channel(Progress::default()).0) };
+        let reporter = Reporter {
+            stream: options.stream.clone(),
+            progress: Arc::new(watch::channel(Progress::default()).0),
+        };
         Self { options, log, main, dead, clock, reporter }
     }
 
@@ -70,7 +72,7 @@ impl Loader {
         let (log_id, state) = self.open().await?;
         let consumer = self.log.consumer(&self.options.topic, &self.options.group)?;
         self.reporter.set_state(LoaderState::Running);
-        self.reporter.opened(&state);
+        self.reporter.saw(&state);
 
         let (heard_sender, heard) = crossbeam_channel::bounded(limits::FETCH_QUEUE_MAX);
         let (orders, orders_receiver) = crossbeam_channel::unbounded();
@@ -91,10 +93,11 @@ impl Loader {
         let consuming = spawn("consume", move || consume(consumer, &heard_sender, &orders_receiver))?;
         let working = spawn("work", move || worker.run())?;
         let main = Arc::clone(&self.main);
-        let sequencing = tokio::spawn(sequence(self.committer(log_id), main, requests_receiver, move |answer| {
-            // The worker may have ended on an error of its own; then nobody needs the answer.
-            let _ = answers_sender.send(answer);
-        }));
+        let sequencing =
+            tokio::spawn(sequence(self.committer(log_id), main, requests_receiver, move |answer| {
+                // The worker may have ended on an error of its own; then nobody needs the answer.
+                let _ = answers_sender.send(answer);
+            }));
         let relaying = tokio::spawn(relay(control.subscribe(), wishes_sender));
 
         let worked = working.await.unwrap_or_else(|_| Err(self.lost("work")));
@@ -180,7 +183,10 @@ fn spawn<T: Send + 'static>(
         let _ = done.send(work());
     };
     thread::Builder::new().name(format!("load-{stage}")).spawn(run).map_err(|error| {
-        eventlog::LogError::Unavailable { place: "this machine".to_owned(), reason: format!("no thread: {error}") }
+        eventlog::LogError::Unavailable {
+            place: "this machine".to_owned(),
+            reason: format!("no thread: {error}"),
+        }
     })?;
     Ok(result)
 }
@@ -203,7 +209,8 @@ impl Reporter {
 
     pub(crate) fn retrying(&self, what: &'static str, error: &LoadError) {
         tracing::warn!(stream = %self.stream, what, %error, "failed; trying again");
-        counter!("laker_loader_retries_total", "stream" => self.stream.to_string(), "what" => what).increment(1);
+        counter!("laker_loader_retries_total", "stream" => self.stream.to_string(), "what" => what)
+            .increment(1);
         self.set_state(LoaderState::Retrying(error.to_string()));
     }
 
@@ -212,11 +219,13 @@ impl Reporter {
         self.set_state(LoaderState::Running);
     }
 
-    pub(crate) fn fenced(&self) {
+    pub(crate) fn fenced(&self, state: &TableState) {
+        self.saw(state);
         counter!("laker_loader_fenced_total", "stream" => self.stream.to_string()).increment(1);
     }
 
-    pub(crate) fn opened(&self, state: &TableState) {
+    /// The table as it is, whoever moved it.
+    pub(crate) fn saw(&self, state: &TableState) {
         self.progress.send_modify(|progress| {
             progress.landed = state.positions.clone();
             progress.table_version = Some(state.version);
@@ -248,7 +257,8 @@ impl Reporter {
     }
 
     pub(crate) fn took(&self, stage: &'static str, duration: Duration) {
-        histogram!("laker_loader_stage_seconds", "stream" => self.stream.to_string(), "stage" => stage).record(duration);
+        histogram!("laker_loader_stage_seconds", "stream" => self.stream.to_string(), "stage" => stage)
+            .record(duration);
     }
 
     pub(crate) fn conflicts(&self, conflicts: &Conflicts) {

@@ -133,7 +133,8 @@ impl Worker {
     /// How long nothing has to be done if nothing happens.
     fn wait(&self) -> Duration {
         let now = self.clock.monotonic();
-        let due = self.open.due_at(&self.options.flush).map_or(limits::POLL_WAIT, |due| due.saturating_sub(now));
+        let due =
+            self.open.due_at(&self.options.flush).map_or(limits::POLL_WAIT, |due| due.saturating_sub(now));
         due.min(limits::POLL_WAIT)
     }
 
@@ -141,7 +142,9 @@ impl Worker {
         let now = self.clock.monotonic();
         let due = self.open.due_at(&self.options.flush).is_some_and(|due| due <= now);
         // While the lake is behind, an old batch may as well grow to its full size.
-        if self.open.is_full(&self.options.flush) || (due && self.in_flight() < limits::BATCHES_IN_FLIGHT_MAX as u64) {
+        if self.open.is_full(&self.options.flush)
+            || (due && self.in_flight() < limits::BATCHES_IN_FLIGHT_MAX as u64)
+        {
             self.cut()?;
         }
         self.settle_revocation(now)?;
@@ -288,6 +291,7 @@ impl Worker {
             Answer::Fenced(fenced) => self.on_fenced(fenced),
             Answer::Positions(state, positions) => self.on_positions(&state, positions),
             Answer::Refreshed(state) => {
+                self.reporter.saw(&state);
                 self.landed = state.positions;
                 Ok(())
             }
@@ -307,13 +311,14 @@ impl Worker {
         self.settled = fenced.label.sequence;
         self.landed = fenced.state.positions.clone();
         if fenced.label.epoch < self.epoch {
+            self.reporter.saw(&fenced.state);
             return Ok(());
         }
         tracing::warn!(
             stream = %self.options.stream, reason = fenced.reason,
             "another loader moved the table on; reading again from its positions"
         );
-        self.reporter.fenced();
+        self.reporter.fenced(&fenced.state);
         self.epoch += 1;
         self.open = OpenBatch::default();
         self.stage = self.stage_for(&fenced.state.schema)?;
@@ -326,7 +331,7 @@ impl Worker {
 
     fn on_positions(&mut self, state: &TableState, positions: Positions) -> Result<(), LoadError> {
         self.landed = state.positions.clone();
-        self.reporter.opened(state);
+        self.reporter.saw(state);
         self.adopt(&state.schema)?;
         self.begin(positions);
         Ok(())

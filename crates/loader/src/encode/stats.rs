@@ -73,9 +73,8 @@ fn merge(a: ColumnStats, b: ColumnStats) -> ColumnStats {
 fn pick(a: Option<StatValue>, b: Option<StatValue>, wanted: std::cmp::Ordering) -> Option<StatValue> {
     let (a, b) = (a?, b?);
     let order = match (&a, &b) {
-        (StatValue::Long(a), StatValue::Long(b)) | (StatValue::TimestampMicros(a), StatValue::TimestampMicros(b)) => {
-            a.cmp(b)
-        }
+        (StatValue::Long(a), StatValue::Long(b))
+        | (StatValue::TimestampMicros(a), StatValue::TimestampMicros(b)) => a.cmp(b),
         (StatValue::Double(a), StatValue::Double(b)) => a.total_cmp(b),
         (StatValue::Boolean(a), StatValue::Boolean(b)) => a.cmp(b),
         (StatValue::String(a), StatValue::String(b)) => a.cmp(b),
