@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Carries user events to a data lake, exactly once, and lets you query them while they arrive.
 #[derive(Debug, Parser)]
 #[command(name = "laker", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Start here:\n  laker up\n  curl -d '{\"action\":\"search\",\"keyword\":\"jazz\"}' http://127.0.0.1:7777/events\n  laker query \"SELECT * FROM logs\"")]
+#[command(
+    after_help = "Start here:\n  laker up\n  curl -d '{\"action\":\"search\",\"keyword\":\"jazz\"}' http://127.0.0.1:7777/events\n  laker query \"SELECT * FROM logs\""
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -18,21 +20,29 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run everything in one process: collector, loader, SQL and live page
-    #[command(after_help = "Examples:\n  laker up\n  laker up --log kafka://host1:9092,host2:9092 --lake s3://bucket/prefix\n  laker up --set streams.logs.flush_after=5s")]
+    #[command(
+        after_help = "Examples:\n  laker up\n  laker up --log kafka://host1:9092,host2:9092 --lake s3://bucket/prefix\n  laker up --set streams.logs.flush_after=5s"
+    )]
     Up(SettingsArgs),
     /// Take events over HTTP into the log
     #[command(after_help = "Example:\n  laker collect --log kafka://host:9092 --listen 0.0.0.0:7777")]
     Collect(SettingsArgs),
     /// Move events from the log into the table
-    #[command(after_help = "Examples:\n  laker load --log kafka://host:9092 --lake s3://bucket/prefix\n  laker load --until-caught-up")]
+    #[command(
+        after_help = "Examples:\n  laker load --log kafka://host:9092 --lake s3://bucket/prefix\n  laker load --until-caught-up"
+    )]
     Load(LoadArgs),
     /// Answer SQL and show the live page, taking no events
     Serve(SettingsArgs),
     /// Send events from a file or stdin, one JSON object a line
-    #[command(after_help = "Examples:\n  laker send events.ndjson\n  generate | laker send --to http://127.0.0.1:7777 --stream logs")]
+    #[command(
+        after_help = "Examples:\n  laker send events.ndjson\n  generate | laker send --to http://127.0.0.1:7777 --stream logs"
+    )]
     Send(SendArgs),
     /// Run SQL over landed and not yet landed events
-    #[command(after_help = "Examples:\n  laker query \"SELECT count(*) FROM logs\"\n  laker query --format csv \"SELECT region, count(*) FROM logs GROUP BY region\"\n  laker query \"SHOW TABLES\"")]
+    #[command(
+        after_help = "Examples:\n  laker query \"SELECT count(*) FROM logs\"\n  laker query --format csv \"SELECT region, count(*) FROM logs GROUP BY region\"\n  laker query \"SHOW TABLES\""
+    )]
     Query(QueryArgs),
     /// Show events as they arrive
     #[command(after_help = "Examples:\n  laker tail\n  laker tail logs | jq .action")]
@@ -41,7 +51,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  laker check\n  laker check --print-config")]
     Check(CheckArgs),
     /// Measure this machine: generate events and time the route
-    #[command(after_help = "Examples:\n  laker bench\n  laker bench --log kafka://localhost:9092 --lake s3://bucket/bench --events 2000000")]
+    #[command(
+        after_help = "Examples:\n  laker bench\n  laker bench --log kafka://localhost:9092 --lake s3://bucket/bench --events 2000000"
+    )]
     Bench(BenchArgs),
 }
 

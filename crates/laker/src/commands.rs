@@ -45,7 +45,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up(args) => run_role(&args, Roles { collect: true, load: true, serve: true, ..Roles::default() }).await,
+        Command::Up(args) => {
+            run_role(&args, Roles { collect: true, load: true, serve: true, ..Roles::default() }).await
+        }
         Command::Collect(args) => run_role(&args, Roles { collect: true, ..Roles::default() }).await,
         Command::Serve(args) => run_role(&args, Roles { serve: true, ..Roles::default() }).await,
         Command::Load(args) => {
@@ -85,7 +87,8 @@ fn environment() -> Result<BTreeMap<String, String>, SettingsError> {
     let mut environment = BTreeMap::new();
     if let Ok(pairs) = dotenvy::from_path_iter(".env") {
         for pair in pairs {
-            let (name, value) = pair.map_err(|error| SettingsError(format!(".env cannot be read: {error}")))?;
+            let (name, value) =
+                pair.map_err(|error| SettingsError(format!(".env cannot be read: {error}")))?;
             environment.insert(name, value);
         }
     }

@@ -9,6 +9,7 @@ use eventlog::embedded::{EmbeddedLog, EmbeddedOptions};
 use eventlog_kafka::{KafkaLog, KafkaOptions};
 use loader::{Loader, LoaderOptions};
 use query::{QueryEngine, QueryOptions, QuerySource};
+use table::lake::Rounds;
 use table::{Lake, ParquetTable, Table};
 use table_delta::DeltaTable;
 
@@ -31,13 +32,13 @@ pub async fn open_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Even
     match &settings.log {
         LogUrl::Folder(folder) => {
             let options = EmbeddedOptions {
-                folder: folder.clone(),
                 partition_count: settings.log_partitions,
                 keep_landed_bytes: settings.log_retention_bytes,
+                ..EmbeddedOptions::new(folder)
             };
             let log = EmbeddedLog::open(options, clock.clone())?;
             for stream in &settings.streams {
-                log.create_topic(&stream.topic)?;
+                log.create_topic(&stream.topic).await?;
             }
             Ok(Arc::new(log))
         }
@@ -58,7 +59,7 @@ pub async fn open_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Even
 /// When it cannot be used, or does not keep them.
 pub async fn open_lake(settings: &Settings, clock: &Clock) -> Result<Lake> {
     let lake = Lake::open(&settings.lake, &settings.environment)?;
-    lake.probe(clock, event::limits::PROBE_WRITERS, event::limits::PROBE_ROUNDS).await?;
+    lake.probe(Rounds::START, clock).await?;
     Ok(lake)
 }
 
@@ -98,14 +99,19 @@ pub fn loader(
 ///
 /// # Errors
 /// When the engine cannot be set up.
-pub fn query_engine(settings: &Settings, lake: &Lake, log: Option<&Arc<dyn EventLog>>, clock: &Clock) -> Result<QueryEngine> {
+pub fn query_engine(
+    settings: &Settings,
+    lake: &Lake,
+    log: Option<&Arc<dyn EventLog>>,
+    clock: &Clock,
+) -> Result<QueryEngine> {
     let sources = settings.streams.iter().map(|stream| {
         let tables = tables(lake, stream, clock);
         QuerySource {
             name: stream.table.clone(),
             table: tables.main,
             dead: tables.dead,
-            store: lake.store(),
+            store: Arc::clone(lake.store()),
             log: log.map(|log| (Arc::clone(log), stream.topic.clone())),
             decode: Arc::clone(&stream.decode),
         }

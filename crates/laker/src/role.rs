@@ -50,7 +50,8 @@ pub struct Roles {
 pub async fn run(settings: Settings, roles: Roles, metrics: PrometheusHandle) -> Result<()> {
     let clock = Clock::system();
     let mut asked = signal::listen()?;
-    let server = if wants_port(&settings, roles) { Some(Server::bind(&settings.listen).await?) } else { None };
+    let server =
+        if wants_port(&settings, roles) { Some(Server::bind(&settings.listen).await?) } else { None };
     let parts = tokio::select! {
         parts = Parts::open(&settings, roles, &clock) => parts?,
         () = asked.next() => return Ok(()),
@@ -72,7 +73,8 @@ struct Parts {
 
 impl Parts {
     async fn open(settings: &Settings, roles: Roles, clock: &Clock) -> Result<Self> {
-        let lake = if roles.load || roles.serve { Some(parts::open_lake(settings, clock).await?) } else { None };
+        let lake =
+            if roles.load || roles.serve { Some(parts::open_lake(settings, clock).await?) } else { None };
         Ok(Self { log: parts::open_log(settings, clock).await?, lake })
     }
 }
@@ -146,7 +148,9 @@ impl Process {
         match clock.timeout(limits::SHUTDOWN_GRACE, self.drain_in_order(land_all)).await {
             Some(drained) => drained,
             None => {
-                tracing::warn!("the grace period is over; what has not landed is in the log and lands after the next start");
+                tracing::warn!(
+                    "the grace period is over; what has not landed is in the log and lands after the next start"
+                );
                 Ok(())
             }
         }
@@ -176,7 +180,7 @@ fn start_collector(settings: &Settings, log: &Arc<dyn EventLog>, clock: &Clock) 
     let routes = settings.streams.iter().map(|stream| StreamRoute {
         topic: stream.topic.clone(),
         event_bytes_max: stream.decode.event_bytes_max,
-        depth_max: stream.decode.depth_max,
+        depth_max: limits::EVENT_DEPTH_MAX,
         name: stream.name.clone(),
     });
     let options = CollectorOptions {
@@ -196,10 +200,10 @@ fn start_live(
     clock: &Clock,
 ) -> Result<axum::Router> {
     let engine = Arc::new(parts::query_engine(settings, lake, Some(log), clock)?);
-    let streams = settings.streams.iter().map(|stream| LiveStream {
-        topic: stream.topic.clone(),
-        ..LiveStream::new(stream.name.clone())
-    });
+    let streams = settings
+        .streams
+        .iter()
+        .map(|stream| LiveStream { topic: stream.topic.clone(), ..LiveStream::new(stream.name.clone()) });
     let options = LiveOptions { streams: streams.collect() };
     let live = Live::new(options, Arc::clone(log), progress::watch(watched), engine, clock.clone());
     tokio::spawn(Arc::clone(&live).run(closing.clone()));

@@ -29,7 +29,9 @@ impl Server {
     pub async fn bind(listen: &str) -> Result<Self> {
         let bound = TcpListener::bind(listen).await;
         let listener = bound.with_context(|| {
-            format!("cannot listen on {listen}; if another laker runs there, choose another address with --listen")
+            format!(
+                "cannot listen on {listen}; if another laker runs there, choose another address with --listen"
+            )
         })?;
         let address = listener.local_addr().context("the bound port has no address")?;
         Ok(Self { listener, address })
@@ -46,7 +48,8 @@ impl Server {
     /// When the port fails.
     pub async fn serve(self, routes: Router, closing: CancellationToken, clock: Clock) -> Result<()> {
         let routes = routes.fallback(no_such_route);
-        let serving = axum::serve(self.listener, routes).with_graceful_shutdown(closing.clone().cancelled_owned());
+        let serving =
+            axum::serve(self.listener, routes).with_graceful_shutdown(closing.clone().cancelled_owned());
         tokio::select! {
             served = serving => served.context("the HTTP port failed"),
             () = overdue(closing, clock) => Ok(()),
@@ -61,7 +64,11 @@ async fn overdue(closing: CancellationToken, clock: Clock) {
 }
 
 async fn no_such_route() -> Response {
-    error(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this address; events go to POST /events, SQL to POST /sql")
+    error(
+        StatusCode::NOT_FOUND,
+        "no_such_route",
+        "there is nothing at this address; events go to POST /events, SQL to POST /sql",
+    )
 }
 
 /// An error body as every route of Laker has it.

@@ -29,7 +29,14 @@ pub fn banner(settings: &Settings, roles: Roles, address: SocketAddr) -> String 
             TableFormat::Parquet => "Parquet",
         };
         let lands = format!("lands in table {} ({format}) within {:?}", stream.table, stream.flush.age_max);
-        line("stream", &format!("{} {}", stream.name, if roles.load { lands } else { format!("of topic {}", stream.topic) }));
+        line(
+            "stream",
+            &format!(
+                "{} {}",
+                stream.name,
+                if roles.load { lands } else { format!("of topic {}", stream.topic) }
+            ),
+        );
     }
     if roles.collect && roles.serve {
         text.push_str(&next_commands(&url));

@@ -105,7 +105,14 @@ async fn measure(settings: &Settings, events: u64, clock: &Clock) -> Result<Figu
     Ok(figures(settings, events, json_bytes, append_seconds, drain_seconds, cpu))
 }
 
-fn figures(settings: &Settings, events: u64, json_bytes: u64, append: f64, drain: f64, cpu: Option<f64>) -> Figures {
+fn figures(
+    settings: &Settings,
+    events: u64,
+    json_bytes: u64,
+    append: f64,
+    drain: f64,
+    cpu: Option<f64>,
+) -> Figures {
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let (count, bytes) = (events as f64, json_bytes as f64);
     Figures {
@@ -161,7 +168,8 @@ async fn fill(log: &Arc<dyn EventLog>, topic: &str, events: u64, clock: &Clock) 
 }
 
 fn table(figures: &Figures) -> String {
-    let known = |value: Option<f64>| value.map_or_else(|| "not known here".to_owned(), |value| format!("{value:.2}"));
+    let known =
+        |value: Option<f64>| value.map_or_else(|| "not known here".to_owned(), |value| format!("{value:.2}"));
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let memory = figures.peak_memory_bytes.map(|bytes| bytes as f64 / 1e6);
     format!(

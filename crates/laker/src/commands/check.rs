@@ -22,7 +22,11 @@ pub(super) async fn run(args: CheckArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report { failed: 0 };
-    report.line("ok", "settings", &format!("{} stream(s); --print-config shows every value", settings.streams.len()));
+    report.line(
+        "ok",
+        "settings",
+        &format!("{} stream(s); --print-config shows every value", settings.streams.len()),
+    );
     let clock = Clock::system();
     let log = report.step("log", check_log(&settings, &clock).await);
     let lake = report.step("lake", check_lake(&settings, &clock).await);
@@ -93,7 +97,8 @@ async fn check_lake(settings: &Settings, clock: &Clock) -> Result<(Lake, String)
 async fn check_topic(log: &Arc<dyn EventLog>, stream: &StreamSettings) -> Result<(TopicDescription, String)> {
     let described = log.describe(&stream.topic).await?;
     let offsets: u64 = described.partitions.values().map(|retained| retained.offset_count()).sum();
-    let text = format!("{}: {} partitions, {offsets} offsets retained", stream.topic, described.partitions.len());
+    let text =
+        format!("{}: {} partitions, {offsets} offsets retained", stream.topic, described.partitions.len());
     Ok((described, text))
 }
 
@@ -106,7 +111,11 @@ async fn check_table(
         return Ok(((), format!("{}: not looked at, since its topic is not known", stream.table)));
     };
     let text = match table.load(&topic.id).await? {
-        None => format!("{} does not exist yet; a loader would make it and begin with {}", stream.table, begin(stream)),
+        None => format!(
+            "{} does not exist yet; a loader would make it and begin with {}",
+            stream.table,
+            begin(stream)
+        ),
         Some(state) if state.positions.is_empty() && !state.other_logs.is_empty() => {
             return Err(anyhow!(
                 "{} was filled from another log ({}); load into another table, or give that log back",
@@ -146,7 +155,8 @@ fn lag(topic: &TopicDescription, landed: &Positions) -> u64 {
 }
 
 fn describe_positions(positions: &Positions) -> String {
-    let parts: Vec<String> = positions.iter().map(|(partition, next)| format!("{partition}:{next}")).collect();
+    let parts: Vec<String> =
+        positions.iter().map(|(partition, next)| format!("{partition}:{next}")).collect();
     if parts.is_empty() { "the start policy's offsets".to_owned() } else { parts.join(" ") }
 }
 

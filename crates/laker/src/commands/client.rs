@@ -25,7 +25,9 @@ pub(super) fn client() -> Result<Client> {
 pub(super) fn base_url(named: Option<&str>, listen: &str) -> Result<String> {
     let url = named.map_or_else(|| format!("http://{}", reachable(listen)), str::to_owned);
     if !url.starts_with("http://") && !url.starts_with("https://") {
-        bail!(crate::settings::SettingsError(format!("{url:?} is no URL of a server; write http://HOST:PORT")));
+        bail!(crate::settings::SettingsError(format!(
+            "{url:?} is no URL of a server; write http://HOST:PORT"
+        )));
     }
     Ok(url.trim_end_matches('/').to_owned())
 }

@@ -28,7 +28,9 @@ pub(super) async fn run(args: QueryArgs) -> Result<ExitCode> {
     };
     let url = base_url(args.server.as_deref(), &settings.listen)?;
     match ask_server(&url, &args.sql, format).await {
-        Err(error) if args.server.is_none() && is_nobody_there(&error) => ask_lake(&settings, &args.sql, format).await?,
+        Err(error) if args.server.is_none() && is_nobody_there(&error) => {
+            ask_lake(&settings, &args.sql, format).await?
+        }
         answered => answered?,
     }
     Ok(ExitCode::SUCCESS)
@@ -41,7 +43,8 @@ async fn ask_server(url: &str, sql: &str, format: Format) -> Result<()> {
     if !response.status().is_success() {
         bail!("{}", refusal(response).await);
     }
-    let freshness = response.headers().get("laker-freshness").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let freshness =
+        response.headers().get("laker-freshness").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let chunks = response.bytes_stream().map_err(anyhow::Error::from);
     print(chunks).await.context("the answer broke off")?;
     say_freshness(format, freshness.as_deref());

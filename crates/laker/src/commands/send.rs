@@ -67,7 +67,9 @@ async fn open(file: Option<&Path>) -> Result<(Input, Option<u64>)> {
     match file.filter(|path| *path != Path::new("-")) {
         None => Ok((Box::new(BufReader::new(tokio::io::stdin())), None)),
         Some(path) => {
-            let opened = tokio::fs::File::open(path).await.with_context(|| format!("cannot read {}", path.display()))?;
+            let opened = tokio::fs::File::open(path)
+                .await
+                .with_context(|| format!("cannot read {}", path.display()))?;
             let size = opened.metadata().await.map(|metadata| metadata.len()).ok();
             Ok((Box::new(BufReader::with_capacity(1 << 20, opened)), size))
         }
@@ -79,7 +81,9 @@ fn progress_bar(size: Option<u64>, quiet: bool) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let (bar, template) = match size {
-        Some(size) => (ProgressBar::new(size), "{bar:30} {percent:>3}%  {msg}  {binary_bytes_per_sec}  {eta} left"),
+        Some(size) => {
+            (ProgressBar::new(size), "{bar:30} {percent:>3}%  {msg}  {binary_bytes_per_sec}  {eta} left")
+        }
         None => (ProgressBar::new_spinner(), "{spinner} {msg}  {binary_bytes_per_sec}"),
     };
     bar.with_style(ProgressStyle::with_template(template).expect("the templates above are well-formed"))
@@ -168,7 +172,9 @@ impl Sender {
                 Err(error) => Ok(Err(format!("the answer got lost: {error}"))),
             },
             StatusCode::BAD_REQUEST => self.all_refused(response).await.map(Ok),
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Ok(Err(refusal(response).await)),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                Ok(Err(refusal(response).await))
+            }
             status if status.is_server_error() => Ok(Err(refusal(response).await)),
             _ => bail!("{} refused line {}: {}", self.url, batch.line_numbers[0], refusal(response).await),
         }

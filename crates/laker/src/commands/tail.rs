@@ -25,7 +25,10 @@ pub(super) async fn run(args: TailArgs) -> Result<ExitCode> {
     telemetry::start_logging("warn");
     let url = base_url(args.server.as_deref(), &settings.listen)?;
     let request = client()?.get(format!("{url}/live/{}/events", args.stream));
-    let response = request.send().await.with_context(|| format!("no laker answers at {url}; start one with `laker up`"))?;
+    let response = request
+        .send()
+        .await
+        .with_context(|| format!("no laker answers at {url}; start one with `laker up`"))?;
     if !response.status().is_success() {
         bail!("{}", refusal(response).await);
     }
@@ -66,7 +69,8 @@ fn event_of(line: &str) -> Result<Option<String>> {
 /// An event may have been sent over several lines; white space between tokens has no meaning.
 fn one_line(event: &str) -> String {
     match event.contains('\n') {
-        true => serde_json::from_str::<serde_json::Value>(event).map_or_else(|_| event.to_owned(), |value| value.to_string()),
+        true => serde_json::from_str::<serde_json::Value>(event)
+            .map_or_else(|_| event.to_owned(), |value| value.to_string()),
         false => event.to_owned(),
     }
 }
@@ -99,7 +103,10 @@ mod tests {
 
     #[test]
     fn an_event_is_printed_on_one_line_as_it_was_sent() {
-        assert_eq!(event_of(r#"data: {"offset":1,"event":"{\"a\": 1.0}"}"#).unwrap().unwrap(), r#"{"a": 1.0}"#);
+        assert_eq!(
+            event_of(r#"data: {"offset":1,"event":"{\"a\": 1.0}"}"#).unwrap().unwrap(),
+            r#"{"a": 1.0}"#
+        );
         assert_eq!(event_of("data: {\"event\":\"{\\n\\\"a\\\": 1}\"}").unwrap().unwrap(), r#"{"a":1}"#);
         assert_eq!(event_of(": heartbeat").unwrap(), None);
         assert_eq!(event_of("event: missed").unwrap(), None);

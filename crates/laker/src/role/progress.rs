@@ -16,7 +16,11 @@ pub(super) fn watch(loaders: Watched) -> watch::Receiver<Progress> {
     receiver
 }
 
-async fn follow(name: StreamName, mut progress: watch::Receiver<loader::Progress>, joined: watch::Sender<Progress>) {
+async fn follow(
+    name: StreamName,
+    mut progress: watch::Receiver<loader::Progress>,
+    joined: watch::Sender<Progress>,
+) {
     loop {
         let now = told(&progress.borrow_and_update());
         joined.send_modify(|all| {

@@ -6,8 +6,20 @@ pub(super) const PROCESS_KEYS: &[&str] =
 
 /// Settings of one stream.
 pub(super) const STREAM_KEYS: &[&str] = &[
-    "columns", "columns_max", "event_id", "event_time", "flush_after", "flush_bytes", "flush_rows", "format",
-    "partition_by", "start", "table", "time_zone", "topic",
+    "columns",
+    "columns_max",
+    "depth_max",
+    "event_id",
+    "event_time",
+    "flush_after",
+    "flush_bytes",
+    "flush_rows",
+    "format",
+    "partition_by",
+    "start",
+    "table",
+    "time_zone",
+    "topic",
 ];
 
 /// The known key that looks most like `unknown`, if one is close.
@@ -24,9 +36,19 @@ pub(super) fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static 
 #[must_use]
 pub fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["password", "secret", "token", ".pem", "passphrase", "sasl.jaas", "access_key", "authorization", "credential"]
-        .iter()
-        .any(|part| key.contains(part))
+    [
+        "password",
+        "secret",
+        "token",
+        ".pem",
+        "passphrase",
+        "sasl.jaas",
+        "access_key",
+        "authorization",
+        "credential",
+    ]
+    .iter()
+    .any(|part| key.contains(part))
 }
 
 #[cfg(test)]
@@ -42,7 +64,9 @@ mod tests {
 
     #[test]
     fn passwords_and_keys_are_secrets_and_user_names_are_not() {
-        for secret in ["kafka.sasl.password", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "kafka.ssl.key.pem"] {
+        for secret in
+            ["kafka.sasl.password", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "kafka.ssl.key.pem"]
+        {
             assert!(is_secret(secret), "{secret}");
         }
         for open in ["kafka.sasl.username", "listen", "AWS_REGION", "streams.logs.topic"] {

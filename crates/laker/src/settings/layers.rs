@@ -101,7 +101,8 @@ impl Layered {
     }
 
     fn take_toml(&mut self, text: &str, origin: &Origin) -> Result<(), SettingsError> {
-        let table: toml::Table = text.parse().map_err(|error| SettingsError(format!("{origin} is no valid TOML: {error}")))?;
+        let table: toml::Table =
+            text.parse().map_err(|error| SettingsError(format!("{origin} is no valid TOML: {error}")))?;
         self.flatten("", &Value::Table(table), origin)
     }
 
@@ -198,9 +199,9 @@ impl Layered {
     pub(super) fn integer<N: TryFrom<u64>>(&self, key: &str, min: u64, max: u64) -> Result<N, SettingsError> {
         let text = self.text(key)?;
         let number = text.replace('_', "").parse::<u64>().ok().filter(|number| (min..=max).contains(number));
-        number
-            .and_then(|number| N::try_from(number).ok())
-            .ok_or_else(|| self.refuse(key, &format!("is {text:?}, but must be a whole number from {min} to {max}")))
+        number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
+            self.refuse(key, &format!("is {text:?}, but must be a whole number from {min} to {max}"))
+        })
     }
 
     pub(super) fn bytes(&self, key: &str) -> Result<u64, SettingsError> {
@@ -210,7 +211,8 @@ impl Layered {
 
     pub(super) fn duration(&self, key: &str) -> Result<std::time::Duration, SettingsError> {
         let text = self.text(key)?;
-        units::parse_duration(&text).map_err(|reason| self.refuse(key, &format!("is {text:?}, which {reason}")))
+        units::parse_duration(&text)
+            .map_err(|reason| self.refuse(key, &format!("is {text:?}, which {reason}")))
     }
 
     /// A list of texts; one text alone is a list of one.
@@ -218,7 +220,11 @@ impl Layered {
         match self.get(key) {
             Some((Value::Array(items), _)) => items
                 .iter()
-                .map(|item| item.as_str().map(str::to_owned).ok_or_else(|| self.refuse(key, "must be a list of names")))
+                .map(|item| {
+                    item.as_str()
+                        .map(str::to_owned)
+                        .ok_or_else(|| self.refuse(key, "must be a list of names"))
+                })
                 .collect(),
             _ => Ok(vec![self.text(key)?]),
         }
@@ -226,7 +232,8 @@ impl Layered {
 
     /// Keys and texts below `prefix.`.
     pub(super) fn below(&self, prefix: &str) -> Result<Vec<(String, String)>, SettingsError> {
-        let keys = self.values.keys().filter_map(|key| Some((key, key.strip_prefix(prefix)?.strip_prefix('.')?)));
+        let keys =
+            self.values.keys().filter_map(|key| Some((key, key.strip_prefix(prefix)?.strip_prefix('.')?)));
         keys.map(|(key, name)| Ok((name.to_owned(), self.text(key)?))).collect()
     }
 
@@ -284,7 +291,9 @@ fn check_key(key: &str) -> Result<(), String> {
         ["streams", stream, name] => check_known(name, STREAM_KEYS, &format!("streams.{stream}.")),
         ["streams", name] => Err(format!("`{key}` is no setting; write a section [streams.{name}]")),
         [name] => check_known(name, PROCESS_KEYS, ""),
-        [name, ..] => check_known(name, PROCESS_KEYS, "").and_then(|()| Err(format!("`{key}` is no setting"))),
+        [name, ..] => {
+            check_known(name, PROCESS_KEYS, "").and_then(|()| Err(format!("`{key}` is no setting")))
+        }
         [] => Err("an empty key is no setting".to_owned()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use decode::{ColumnType, DecodeOptions};
-use event::{StreamName, limits};
+use event::StreamName;
 use loader::{FlushLimits, StartPolicy};
 
 use super::SettingsError;
@@ -42,14 +42,22 @@ impl StreamSettings {
     pub(super) fn read(name: StreamName, layered: &Layered) -> Result<Self, SettingsError> {
         let key = |setting: &str| format!("streams.{name}.{setting}");
         let table = layered.optional_text(&key("table"))?.unwrap_or_else(|| name.to_string());
-        StreamName::new(&table).map_err(|error| layered.refuse(&key("table"), &format!("cannot be: {error}")))?;
+        StreamName::new(&table)
+            .map_err(|error| layered.refuse(&key("table"), &format!("cannot be: {error}")))?;
         if layered.texts(&key("partition_by"))? != ["event_date"] {
-            return Err(layered.refuse(&key("partition_by"), "must be [\"event_date\"]; other partitions are not built yet"));
+            return Err(layered.refuse(
+                &key("partition_by"),
+                "must be [\"event_date\"]; other partitions are not built yet",
+            ));
         }
         Ok(Self {
             topic: layered.optional_text(&key("topic"))?.unwrap_or_else(|| name.to_string()),
             table,
-            format: choice(layered, &key("format"), &[("delta", TableFormat::Delta), ("parquet", TableFormat::Parquet)])?,
+            format: choice(
+                layered,
+                &key("format"),
+                &[("delta", TableFormat::Delta), ("parquet", TableFormat::Parquet)],
+            )?,
             decode: Arc::new(decode_options(layered, &key)?),
             flush: FlushLimits {
                 rows_max: layered.integer(&key("flush_rows"), 1, 100_000_000)?,
@@ -69,23 +77,30 @@ impl StreamSettings {
 fn decode_options(layered: &Layered, key: &dyn Fn(&str) -> String) -> Result<DecodeOptions, SettingsError> {
     let zone = layered.text(&key("time_zone"))?;
     let time_zone = zone.parse().map_err(|_| {
-        layered.refuse(&key("time_zone"), &format!("is {zone:?}, which is no IANA time zone such as \"Europe/Berlin\""))
+        layered.refuse(
+            &key("time_zone"),
+            &format!("is {zone:?}, which is no IANA time zone such as \"Europe/Berlin\""),
+        )
     })?;
     let columns = layered.below(&key("columns"))?;
     let columns = columns.into_iter().map(|(column, type_name)| {
         let fixed: Result<ColumnType, _> = type_name.parse();
-        let fixed = fixed.map_err(|error| layered.refuse(&format!("{}.{column}", key("columns")), &format!("cannot be: {error}")))?;
+        let fixed = fixed.map_err(|error| {
+            layered.refuse(&format!("{}.{column}", key("columns")), &format!("cannot be: {error}"))
+        })?;
         Ok((column, fixed))
     });
-    Ok(DecodeOptions {
+    let options = DecodeOptions {
         event_time: layered.optional_text(&key("event_time"))?.filter(|field| !field.is_empty()),
         time_zone,
         event_id: layered.optional_text(&key("event_id"))?.filter(|field| !field.is_empty()),
         columns: columns.collect::<Result<_, _>>()?,
         columns_max: layered.integer(&key("columns_max"), 1, 10_000)?,
-        depth_max: limits::EVENT_DEPTH_MAX,
-        event_bytes_max: limits::EVENT_BYTES_MAX,
-    })
+        depth_max: layered.integer(&key("depth_max"), 1, 64)?,
+        ..DecodeOptions::default()
+    };
+    options.check().map_err(|error| layered.refuse(&key("columns"), &format!("cannot be: {error}")))?;
+    Ok(options)
 }
 
 fn choice<T: Copy>(layered: &Layered, key: &str, choices: &[(&str, T)]) -> Result<T, SettingsError> {

@@ -39,7 +39,10 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(settings.log, LogUrl::Kafka("b:2".to_owned()));
     assert_eq!(settings.lake, "file:./a");
     let text = settings.describe();
-    assert!(text.contains("command line") && text.contains("LAKER_LOG") && text.contains("default"), "{text}");
+    assert!(
+        text.contains("command line") && text.contains("LAKER_LOG") && text.contains("default"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -72,7 +75,8 @@ fn a_stream_setting_can_come_from_the_environment_and_from_a_flag() {
 
 #[test]
 fn kafka_properties_keep_their_dots_quoted_or_not() {
-    let (_file, sources) = file("[kafka]\n\"security.protocol\" = \"SSL\"\nsasl.username = \"u\"\nsocket.timeout.ms = 500\n");
+    let (_file, sources) =
+        file("[kafka]\n\"security.protocol\" = \"SSL\"\nsasl.username = \"u\"\nsocket.timeout.ms = 500\n");
     let settings = Settings::load(sources).unwrap();
     assert_eq!(settings.kafka["security.protocol"], "SSL");
     assert_eq!(settings.kafka["sasl.username"], "u");

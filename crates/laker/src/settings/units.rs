@@ -41,7 +41,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 fn split_number(text: &str) -> Result<(u64, &str), String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number = text[..end].parse().map_err(|_| "must begin with a whole number, as in \"128MB\" or \"30s\"".to_owned())?;
+    let number = text[..end]
+        .parse()
+        .map_err(|_| "must begin with a whole number, as in \"128MB\" or \"30s\"".to_owned())?;
     Ok((number, text[end..].trim()))
 }
 
@@ -79,7 +81,11 @@ pub fn check_address(text: &str) -> Result<(), String> {
 /// # Errors
 /// What is wrong, as the end of a sentence.
 pub fn check_brokers(brokers: &str) -> Result<(), String> {
-    let fault = |part: &str| format!("has the broker {part:?}, but each must be host:port, as in \"kafka://host1:9092,host2:9092\"");
+    let fault = |part: &str| {
+        format!(
+            "has the broker {part:?}, but each must be host:port, as in \"kafka://host1:9092,host2:9092\""
+        )
+    };
     for broker in brokers.split(',') {
         let (host, port) = broker.rsplit_once(':').ok_or_else(|| fault(broker))?;
         if host.is_empty() || host.contains('/') || !port.parse::<u16>().is_ok_and(|port| port > 0) {
@@ -96,12 +102,19 @@ pub fn check_brokers(brokers: &str) -> Result<(), String> {
 pub fn check_lake(text: &str) -> Result<(), String> {
     if let Some(rest) = text.strip_prefix("s3://") {
         let bucket = rest.split('/').next().unwrap_or_default();
-        let named = !bucket.is_empty() && bucket.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
-        return if named { Ok(()) } else { Err(format!("is {text:?}, which names no bucket; write \"s3://bucket/prefix\"")) };
+        let named =
+            !bucket.is_empty() && bucket.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+        return if named {
+            Ok(())
+        } else {
+            Err(format!("is {text:?}, which names no bucket; write \"s3://bucket/prefix\""))
+        };
     }
     match folder_of(text)? {
         Some(_) => Ok(()),
-        None => Err(format!("is {text:?}, but must be a folder such as \"file:./laker-data/lake\" or \"s3://bucket/prefix\"")),
+        None => Err(format!(
+            "is {text:?}, but must be a folder such as \"file:./laker-data/lake\" or \"s3://bucket/prefix\""
+        )),
     }
 }
 

@@ -6,7 +6,8 @@ use serde_json::json;
 
 const REGIONS: &[&str] = &["seoul", "busan", "berlin", "lagos", "lima", "osaka", "oslo", "quito"];
 const CATEGORIES: &[&str] = &["concert", "musical", "theatre", "sports", "exhibition"];
-const KEYWORDS: &[&str] = &["jazz", "hamlet", "derby", "monet", "swan lake", "indie rock", "chess", "improv", "opera", "k-pop"];
+const KEYWORDS: &[&str] =
+    &["jazz", "hamlet", "derby", "monet", "swan lake", "indie rock", "chess", "improv", "opera", "k-pop"];
 const DEVICES: &[&str] = &["mobile", "desktop", "tablet"];
 
 /// The event numbered `number`, as a client would send it around `now`.
@@ -30,7 +31,9 @@ pub(super) fn event(number: u64, now: TimestampMicros) -> Bytes {
     let shape = match mixed % 10 {
         0 => json!({ "action": "purchase", "show_id": mixed % 5_000, "quantity": 1 + mixed % 4,
                      "total": 29.5 + (mixed % 400) as f64 / 4.0, "seats": ["A1", "A2"] }),
-        1..=3 => json!({ "action": "view", "show_id": mixed % 5_000, "price": 29.5 + (mixed % 100) as f64, "position": mixed % 20 }),
+        1..=3 => {
+            json!({ "action": "view", "show_id": mixed % 5_000, "price": 29.5 + (mixed % 100) as f64, "position": mixed % 20 })
+        }
         _ => json!({ "action": "search", "results": mixed % 240, "took_ms": mixed % 90, "page": mixed % 5 }),
     };
     if let (Some(event), serde_json::Value::Object(shape)) = (event.as_object_mut(), shape) {
@@ -45,7 +48,8 @@ mod tests {
 
     #[test]
     fn an_event_has_about_five_hundred_bytes() {
-        let bytes: usize = (0..1000).map(|number| event(number, TimestampMicros(1_800_000_000_000_000)).len()).sum();
+        let bytes: usize =
+            (0..1000).map(|number| event(number, TimestampMicros(1_800_000_000_000_000)).len()).sum();
         assert!((450..=550).contains(&(bytes / 1000)), "{} bytes", bytes / 1000);
     }
 }
