@@ -56,8 +56,16 @@ class Service:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
 
+    def begin_to_stop(self) -> None:
+        """Asks it to end as an orchestrator does, by SIGTERM, and waits until it has begun to."""
+        self._process.terminate()
+        deadline = time.monotonic() + PATIENCE
+        while "Waiting for application shutdown" not in self.log:
+            assert time.monotonic() < deadline, f"the service does not end: {self.log}"
+            time.sleep(0.01)
+
     def stop(self) -> None:
-        """Ends it as an orchestrator does: SIGTERM."""
+        """Ends it."""
         self._process.terminate()
         self._process.wait(PATIENCE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from collector import Collector, drop
+from collector import Collector, drop, hold
 from parts import Service, counts, play
 from real_collector import RealCollector
 
@@ -22,9 +22,13 @@ TOP_KEYWORDS = """
 def test_after_sigterm_the_collector_has_every_event(
     collector: Collector, start_service: Callable[..., Service]
 ) -> None:
-    collector.answers(drop)
+    # The events wait behind the first request until the service is about to end.
+    collector.answers(drop, hold)
     service = start_service(LAKER_URL=collector.url)
     printed = play(service, "--events", str(EVENTS), "--users", "20", "--pause", "0")
+    service.begin_to_stop()
+    assert collector.stored == []
+    collector.released.set()
     service.stop()
     assert sum(counts(printed).values()) == EVENTS
     assert len(set(collector.ids)) == EVENTS
