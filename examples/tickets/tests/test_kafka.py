@@ -11,8 +11,19 @@ from parts import PATIENCE, Service, counts, needed, play
 EVENTS = 500
 
 
+def create_topic(servers: str, topic: str) -> None:
+    """A topic of four partitions."""
+    from kafka.admin import KafkaAdminClient, NewTopic
+
+    admin = KafkaAdminClient(bootstrap_servers=servers.split(","))
+    try:
+        admin.create_topics([NewTopic(topic, num_partitions=4, replication_factor=1)])
+    finally:
+        admin.close()
+
+
 def read_topic(servers: str, topic: str, count: int) -> list[dict[str, Any]]:
-    """So many events of the topic, and what comes at once after them."""
+    """All events of the topic, which are so many."""
     from kafka import KafkaConsumer
 
     consumer = KafkaConsumer(
@@ -34,6 +45,7 @@ def read_topic(servers: str, topic: str, count: int) -> list[dict[str, Any]]:
 
 def test_after_sigterm_the_topic_has_every_event(start_service: Callable[..., Service]) -> None:
     servers, topic = needed("LAKER_TEST_KAFKA"), f"tickets-{uuid.uuid4().hex[:8]}"
+    create_topic(servers, topic)
     service = start_service(EVENTS="kafka", KAFKA_BOOTSTRAP_SERVERS=servers, KAFKA_TOPIC=topic)
     printed = counts(play(service, "--events", str(EVENTS), "--users", "20", "--pause", "0"))
     service.stop()
