@@ -109,7 +109,8 @@ async def show_progress(tally: Tally) -> None:
     terminal = sys.stderr.isatty()
     while True:
         await asyncio.sleep(1 if terminal else 10)
-        print(f"\r{tally.line()}" if terminal else tally.line(), end="" if terminal else "\n", file=sys.stderr, flush=True)
+        start, end = ("\r", "") if terminal else ("", "\n")
+        print(f"{start}{tally.line()}", end=end, file=sys.stderr, flush=True)
 
 
 async def play(url: str, users: int, seed: int, pause: float, tally: Tally) -> None:
@@ -120,6 +121,8 @@ async def play(url: str, users: int, seed: int, pause: float, tally: Tally) -> N
         progress = asyncio.create_task(show_progress(tally))
         await asyncio.gather(*(user(client, crowd, f"{seed}/{number}", pause, tally) for number in range(users)))
         progress.cancel()
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
 
 
 def main() -> int:
@@ -140,9 +143,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Plays people who use the ticket service.")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the ticket service (default: %(default)s)")
     parser.add_argument("--users", type=int, default=50, help="how many at once (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, help=f"how long (default: {_SECONDS_DEFAULT:g}, unless --events is given)")
+    parser.add_argument("--seconds", type=float, help=f"how long (default: {_SECONDS_DEFAULT:g} without --events)")
     parser.add_argument("--events", type=int, help="how many events in all")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed plays the same people (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed, the same people (default: %(default)s)")
     parser.add_argument(
         "--pause", type=float, default=0.2, help="mean seconds between two requests of a user (default: %(default)s)"
     )

@@ -290,3 +290,14 @@ def test_a_refusal_that_comes_before_the_body_was_read_is_heard(collector: Colle
     assert client.flush(PATIENCE)
     assert client.stats() == laker.Stats(rejected=1)
     assert len(collector.requests) == 1
+
+
+def test_a_flush_waits_for_all_of_a_batch_as_any_of_it_may_be_what_it_waits_for() -> None:
+    buffer = Buffer(laker.Settings(linger_seconds=0.0))
+    for _ in range(3):
+        assert buffer.put(b"{}") is None
+    assert buffer.take(1_000) == [b"{}"] * 3
+    buffer.settle(rejected=1)
+    assert (buffer.settled_total, buffer.stats().queued) == (0, 2)
+    buffer.settle(delivered=2)
+    assert (buffer.settled_total, buffer.stats().queued) == (3, 0)

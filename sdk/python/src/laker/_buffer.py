@@ -55,6 +55,7 @@ class Buffer:
         self._events: Deque[bytes] = deque()
         self._bytes = 0
         self._in_flight = 0
+        self._batch = 0
         self._put_total = 0
         self._hurry_until = 0
         self._hurries_total = 0
@@ -67,6 +68,11 @@ class Buffer:
     def abandoned(self) -> bool:
         """Whether the sender should end at once."""
         return self._abandoned
+
+    @property
+    def settled_total(self) -> int:
+        """How many of the events put first are all settled; of a batch in flight none is until all are."""
+        return self._put_total - len(self._events) - self._batch
 
     def put(self, event: bytes, *, altered: bool = False) -> Optional[str]:
         """Queues the event, or counts it as dropped and returns why."""
@@ -121,7 +127,7 @@ class Buffer:
         return len(self._events) >= limits.batch_events_max or self._bytes >= limits.batch_bytes_max
 
     def _hurries(self) -> bool:
-        return self._closed or self._put_total - self._unsettled() < self._hurry_until
+        return self._closed or self.settled_total < self._hurry_until
 
     def _unsettled(self) -> int:
         return len(self._events) + self._in_flight
@@ -136,7 +142,7 @@ class Buffer:
             event = self._events.popleft()
             self._bytes -= len(event)
             batch.append(event)
-        self._in_flight = len(batch)
+        self._in_flight = self._batch = len(batch)
         return batch
 
     def settle(self, *, delivered: int = 0, rejected: int = 0) -> None:
@@ -148,6 +154,8 @@ class Buffer:
                 self._undelivered -= delivered + rejected
             else:
                 self._in_flight -= delivered + rejected
+            if self._in_flight == 0:
+                self._batch = 0
             self._settled_some.notify_all()
 
     def count_retried(self, events: int) -> None:
@@ -173,7 +181,7 @@ class Buffer:
             target = self._put_total
             self._hurry_until = max(self._hurry_until, target)
             self._wake_sender()
-            while self._put_total - self._unsettled() < target and not self._abandoned:
+            while self.settled_total < target and not self._abandoned:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -193,7 +201,7 @@ class Buffer:
             self._closed = self._abandoned = True
             self._undelivered += left
             self._events.clear()
-            self._bytes = self._in_flight = 0
+            self._bytes = self._in_flight = self._batch = 0
             self._wake_sender()
             self._settled_some.notify_all()
             return left
