@@ -91,7 +91,7 @@ impl From<JsonError> for DeadReason {
 /// # Errors
 /// [`DeadReason`] says why they are not.
 pub fn check_event(bytes: &[u8], limits: EventLimits) -> Result<(), DeadReason> {
-    examine(bytes, limits, |bytes, pos, depth_max| skip_value(bytes, pos, depth_max)).map(drop)
+    examine(bytes, limits, skip_value).map(drop)
 }
 
 /// As [`check_event`]; leaves the event's nodes in `tape` and returns its text.

@@ -322,7 +322,8 @@ impl Growth<'_> {
             let evidence = seen.get(field.name().as_str());
             fields.push(evidence.map_or_else(|| field.clone(), |seen| self.extend_field(field, seen, depth)));
         }
-        let mut new: Vec<_> = seen.iter().filter(|(name, _)| !columns::is_forbidden(name)).collect();
+        let seen = seen.iter().map(|(name, evidence)| (&**name, evidence));
+        let mut new: Vec<_> = seen.filter(|(name, _)| !columns::is_forbidden(name)).collect();
         new.sort_by_key(|(name, evidence)| (evidence.first, *name));
         new.retain(|(name, _)| names.take(name));
         fields.extend(self.add(new, depth));
@@ -330,11 +331,7 @@ impl Growth<'_> {
     }
 
     /// New fields of one level, given and returned in the order they were seen in.
-    fn add(
-        &mut self,
-        new: Vec<(&Box<str>, &Evidence)>,
-        depth: usize,
-    ) -> impl Iterator<Item = FieldRef> + use<> {
+    fn add(&mut self, new: Vec<(&str, &Evidence)>, depth: usize) -> impl Iterator<Item = FieldRef> + use<> {
         let mut ranked: Vec<_> = new.into_iter().enumerate().collect();
         ranked.sort_by_key(|(place, (_, evidence))| (Reverse(evidence.count()), *place));
         let mut added: Vec<_> = ranked

@@ -4,6 +4,8 @@
 mod oracle;
 /// Events into a table, flush by flush.
 mod table;
+/// Generated events.
+mod events;
 /// What fits a column and what stays in the residual, each by an example.
 mod fits;
 /// Which columns follow from a flush.
