@@ -1,0 +1,144 @@
+// Charts, drawn by plotly.js. It is fetched when the first chart is needed, so the page is there before it.
+
+import { make } from "./dom.js";
+
+const LIBRARY = "/assets/plotly.min.js";
+const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
+
+/** @type {Promise<PlotlyLibrary> | undefined} */
+let library;
+
+/** @returns {Promise<PlotlyLibrary>} */
+function plotly() {
+  library ??= new Promise((resolve, reject) => {
+    const script = make("script", { src: LIBRARY });
+    script.addEventListener("load", () => (window.Plotly ? resolve(window.Plotly) : reject(new Error(LIBRARY))));
+    script.addEventListener("error", () => reject(new Error(LIBRARY)));
+    document.head.append(script);
+  });
+  return library;
+}
+
+/** @type {Map<HTMLElement, () => void>} what is drawn where, to draw it again in another theme */
+const drawn = new Map();
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const again of drawn.values()) again();
+});
+
+/**
+ * A colour of the page's theme.
+ * @param {string} name of the CSS variable, without the dashes
+ */
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/** @param {number} series 1 to 8 */
+const seriesColour = (series) => colour(`series-${series}`);
+
+/**
+ * Series over time, stacked.
+ * @param {HTMLElement} element
+ * @param {number} firstSecond seconds since 1970 at which the first step begins
+ * @param {number} stepSeconds length of the steps; they begin at whole multiples of it, but for the first
+ * @param {{ name: string, series: number, values: number[] }[]} stack lowest first
+ * @returns {Promise<void>}
+ */
+export async function drawStack(element, firstSecond, stepSeconds, stack) {
+  const library = await plotly();
+  const length = stack[0]?.values.length ?? 0;
+  const aligned = firstSecond - (firstSecond % stepSeconds);
+  const begins = Array.from({ length }, (_, step) => Math.max(firstSecond, aligned + step * stepSeconds));
+  const end = aligned + length * stepSeconds;
+  // The last step is drawn to its end, too.
+  const times = [...begins, end].map((second) => localMillis(second * 1000));
+  const draw = () => {
+    const data = stack.map(({ name, series, values }) => ({
+      type: "scatter",
+      mode: "lines",
+      stackgroup: "all",
+      name: plain(name),
+      x: times,
+      y: [...values, values.at(-1)],
+      line: { shape: "hv", width: 0 },
+      fillcolor: seriesColour(series),
+      hovertemplate: `%{y:,.1~f} ${plain(name)}<extra></extra>`,
+    }));
+    const range = [times[0], times.at(-1)];
+    const x = { ...axis(), type: "date", range, tickformat: "%H:%M", hoverformat: "%H:%M:%S", nticks: 6, showgrid: false };
+    const y = { ...axis(), rangemode: "tozero", nticks: 5, tickformat: ",~s" };
+    library.react(element, data, layout({ xaxis: x, yaxis: y, hovermode: "x unified" }), CONFIG);
+  };
+  drawn.set(element, draw);
+  draw();
+}
+
+/**
+ * Columns of a result.
+ * @param {HTMLElement} element
+ * @param {"bar" | "line"} kind
+ * @param {{ name: string, values: (string | number | null)[], isTime: boolean }} across
+ * @param {{ name: string, values: (number | null)[] }[]} up
+ * @returns {Promise<void>}
+ */
+export async function drawColumns(element, kind, across, up) {
+  const library = await plotly();
+  const draw = () => {
+    const data = up.map(({ name, values }, index) => ({
+      type: kind === "bar" ? "bar" : "scatter",
+      mode: "lines+markers",
+      name: plain(name),
+      x: across.values.map((value) => (typeof value === "string" ? plain(value) : value)),
+      y: values,
+      line: { width: 2 },
+      marker: { color: seriesColour((index % 8) + 1), size: 5 },
+      hovertemplate: `%{x}: %{y:,}<extra>${plain(name)}</extra>`,
+    }));
+    const x = { ...axis(), type: across.isTime ? "date" : undefined, automargin: true, showgrid: false };
+    const y = { ...axis(), rangemode: "tozero", automargin: true, separatethousands: true };
+    const more = { xaxis: x, yaxis: y, showlegend: up.length > 1, bargap: 0.3, hovermode: "closest" };
+    library.react(element, data, layout(more), CONFIG);
+  };
+  drawn.set(element, draw);
+  draw();
+}
+
+/**
+ * Takes a chart away.
+ * @param {HTMLElement} element
+ */
+export function clear(element) {
+  if (drawn.delete(element)) window.Plotly?.purge(element);
+}
+
+const axis = () => ({
+  gridcolor: colour("line"),
+  linecolor: colour("line"),
+  zerolinecolor: colour("line"),
+  tickfont: { color: colour("quiet"), size: 12 },
+  fixedrange: true,
+});
+
+/** @param {object} more */
+const layout = (more) => ({
+  margin: { l: 44, r: 8, t: 8, b: 28 },
+  paper_bgcolor: "rgba(0,0,0,0)",
+  plot_bgcolor: "rgba(0,0,0,0)",
+  font: { family: getComputedStyle(document.body).fontFamily, color: colour("text"), size: 13 },
+  colorway: [1, 2, 3, 4, 5, 6, 7, 8].map(seriesColour),
+  hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("line"), font: { color: colour("text") } },
+  legend: { orientation: "h", y: 1.12, x: 0 },
+  showlegend: false,
+  ...more,
+});
+
+/**
+ * Text that plotly.js must not read as its own small markup.
+ * @param {string} text
+ */
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "% {");
+
+/**
+ * plotly.js draws times as UTC; this shifts them so that the local time of day is read.
+ * @param {number} millis
+ */
+const localMillis = (millis) => millis - new Date(millis).getTimezoneOffset() * 60_000;
