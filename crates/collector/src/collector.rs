@@ -31,6 +31,9 @@ use crate::verdict::{Checked, EVENT_OVERHEAD_BYTES, Rejection, check};
 /// cost more than the checking holds up others.
 const INLINE_BODY_BYTES_MAX: usize = 128 * 1024;
 
+/// Characters of an unknown stream's name that are looked at. A name that is longer is nobody's.
+const STREAM_NAME_SHOWN_MAX: usize = 100;
+
 /// Takes events over HTTP into the event log, and answers 200 only for what the log has.
 #[derive(Debug)]
 pub struct Collector {
@@ -90,7 +93,6 @@ impl Collector {
     }
 
     /// `POST /events` and `POST /events/{stream}`.
-    #[must_use]
     pub fn router(self: &Arc<Self>) -> Router {
         route::router(Arc::clone(self))
     }
@@ -166,12 +168,17 @@ impl Collector {
 
     fn stream(&self, name: Option<&str>) -> Result<Arc<Stream>, Refusal> {
         let Some(name) = name else { return Ok(Arc::clone(&self.default_stream)) };
-        self.streams.get(name).map(Arc::clone).ok_or_else(|| Refusal::UnknownStream {
-            name: name.chars().take(100).collect(),
-            hint: nearest(name, self.streams.keys())
-                .map_or(String::new(), |near| format!(" (did you mean {near:?}?)")),
+        self.streams.get(name).map(Arc::clone).ok_or_else(|| self.unknown_stream(name))
+    }
+
+    fn unknown_stream(&self, name: &str) -> Refusal {
+        let name: String = name.chars().take(STREAM_NAME_SHOWN_MAX).collect();
+        let hint = nearest(&name, self.streams.keys());
+        Refusal::UnknownStream {
+            hint: hint.map_or(String::new(), |near| format!(" (did you mean {near:?}?)")),
             configured: self.streams.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-        })
+            name,
+        }
     }
 
     /// Checks the body, on a thread of its own when that takes long enough to hold up others.
