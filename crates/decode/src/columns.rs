@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use event::limits::COLUMN_NAME_BYTES_MAX;
 
 use crate::DecodeOptions;
 
@@ -30,9 +31,6 @@ pub const RAW: &str = "raw";
 
 /// Names of the system columns in their order.
 pub const SYSTEM: [&str; 7] = [PARTITION, OFFSET, RECEIVED_AT, TIME, ID, RESIDUAL, EVENT_DATE];
-
-/// Bytes of a column's name.
-const NAME_BYTES_MAX: usize = 255;
 
 /// Microseconds in UTC, the type of `_received_at` and `_time`.
 #[must_use]
@@ -91,7 +89,7 @@ pub fn is_system(name: &str) -> bool {
 #[must_use]
 pub fn is_forbidden(name: &str) -> bool {
     let forbidden = |c: char| c.is_control() || matches!(c, ' ' | ',' | ';' | '{' | '}' | '(' | ')' | '=');
-    name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(forbidden)
+    name.is_empty() || name.len() > COLUMN_NAME_BYTES_MAX || name.contains(forbidden)
 }
 
 /// The name as readers see it that ignore case. Two names that such a reader could take for one

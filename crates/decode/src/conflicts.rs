@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Distinct fields and reasons that are told apart; the rest is counted under [`OTHER_FIELDS`].
-/// Field names come from outside, and a metric per name must not grow without end.
-const KINDS_MAX: usize = 1_000;
+use event::limits::CONFLICT_KINDS_MAX;
+
 /// Stands for all fields beyond the first thousand kinds of conflict.
 pub const OTHER_FIELDS: &str = "(other)";
 
@@ -103,7 +102,7 @@ impl Conflicts {
         let key = (field, reason);
         if let Some(counted) = self.0.get_mut(&key) {
             *counted += count;
-        } else if self.0.len() < KINDS_MAX {
+        } else if self.0.len() < CONFLICT_KINDS_MAX {
             self.0.insert(key, count);
         } else {
             *self.0.entry((OTHER_FIELDS.to_owned(), reason)).or_default() += count;
@@ -123,7 +122,7 @@ mod tests {
         }
         let mut merged = conflicts.clone();
         merged.merge(conflicts);
-        assert!(merged.iter().count() <= KINDS_MAX + 1);
+        assert!(merged.iter().count() <= CONFLICT_KINDS_MAX + 1);
         assert_eq!(merged.iter().map(|(_, _, count)| count).sum::<u64>(), 6_000);
         assert_eq!(merged.get("field0", Reason::ColumnsMax), 2);
         assert_eq!(merged.get(OTHER_FIELDS, Reason::ColumnsMax), 4_000);

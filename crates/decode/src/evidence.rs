@@ -8,14 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use event::limits::DISCOVERED_FIELDS_MAX;
 
 use crate::DecodeOptions;
 use crate::columns::{self, NamesTaken};
 use crate::options::list_of;
-
-/// Fields one [`Discovered`] tells apart. Further ones wait for a later flush; their values are in
-/// the residual. Far more than a table may have columns, and few enough to hold in memory.
-const FIELDS_MAX: usize = 16_384;
+use crate::tape::Value;
 
 /// Where a field was seen. Its order is that of offsets, then of places in the event, so new
 /// columns stand in the table as their fields stand in the events.
@@ -230,8 +228,8 @@ fn merge_field(fields: &mut BTreeMap<Box<str>, Evidence>, name: Box<str>, field:
 
 /// Evidence on fields that have no column yet, also on those missing in a struct column.
 ///
-/// Merging is commutative and associative as long as all of it has at most 16,384 fields; beyond,
-/// fields that come later wait for the next flush.
+/// Merging is commutative and associative as long as all of it has at most
+/// [`DISCOVERED_FIELDS_MAX`] fields; beyond, fields that come later wait for the next flush.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Discovered {
     fields: BTreeMap<Box<str>, Evidence>,
@@ -269,7 +267,7 @@ impl Discovered {
 
     fn room(&self) -> usize {
         let taken: usize = self.fields.values().map(Evidence::field_count).sum();
-        FIELDS_MAX.saturating_sub(taken)
+        DISCOVERED_FIELDS_MAX.saturating_sub(taken)
     }
 }
 
@@ -282,22 +280,31 @@ pub(crate) struct Discovery {
 
 impl Default for Discovery {
     fn default() -> Self {
-        Self { discovered: Discovered::default(), room: FIELDS_MAX }
+        Self { discovered: Discovered::default(), room: DISCOVERED_FIELDS_MAX }
     }
 }
 
 impl Discovery {
-    /// Adds what one value shows of the field at `path`, its keys from outside.
-    pub(crate) fn learn(&mut self, path: &[Box<str>], evidence: Evidence) {
-        let (Some((name, around)), first) = (path.split_last(), evidence.first) else { return };
+    /// Adds what one value shows of the field `name`. `around` are the keys of the struct columns
+    /// it lies in, from outside.
+    pub(crate) fn learn<'a>(
+        &mut self,
+        around: impl Iterator<Item = Value<'a>>,
+        name: &str,
+        evidence: Evidence,
+    ) {
+        let first = evidence.first;
         let mut fields = &mut self.discovered.fields;
         // These are columns, so they are few and take no room.
-        for key in around {
-            let object = fields.entry(key.clone()).or_insert_with(|| Evidence::new(first));
+        for key in around.filter_map(Value::string) {
+            let object = fields.entry(key.into()).or_insert_with(|| Evidence::new(first));
             object.first = object.first.min(first);
             fields = &mut object.fields;
         }
-        merge_field(fields, name.clone(), evidence, &mut self.room);
+        match fields.get_mut(name) {
+            Some(known) => known.merge_within(evidence, &mut self.room),
+            None => merge_field(fields, name.into(), evidence, &mut self.room),
+        }
     }
 
     pub(crate) fn take(&mut self) -> Discovered {

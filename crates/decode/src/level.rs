@@ -41,9 +41,8 @@ impl Leftovers {
         self.residual.put(key, value);
         match studied {
             Ok(evidence) => {
-                let keys = self.residual.around(key).chain([key]);
-                let path: Vec<Box<str>> = keys.filter_map(Value::string).map(Box::from).collect();
-                self.discovery.learn(&path, evidence);
+                let name = key.string().expect("a key that is no text is refused, not studied");
+                self.discovery.learn(self.residual.around(key), &name, evidence);
             }
             Err(reason) => self.count(key, reason),
         }

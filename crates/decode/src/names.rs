@@ -4,16 +4,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use arrow_schema::Fields;
+use event::limits;
 
 use crate::columns::{self, NamesTaken};
 use crate::conflicts::Reason;
 use crate::json::Kind;
 use crate::tape::Value;
-
-/// Keys one level remembers beside its columns', so that they need not be judged each time.
-const KEYS_KEPT_MAX: usize = 4_096;
-/// Longest key that is remembered.
-const KEY_BYTES_KEPT_MAX: usize = 255;
 
 /// Where the value of a key goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +72,7 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn new(fields: &Fields, rules: Rules) -> Self {
         let taken = if rules.top { NamesTaken::with_system_columns() } else { NamesTaken::default() };
-        let kept_max = fields.len() + KEYS_KEPT_MAX;
+        let kept_max = fields.len() + limits::DECODE_KEYS_KEPT_MAX;
         let mut names =
             Self { slots: Vec::new(), by_name: HashMap::new(), taken, rules, kept_max, object: 0 };
         names.slots.push(Slot { name: "\0".into(), target: Target::Unknown, next: 0, seen: 0, place: 0 });
@@ -175,7 +171,7 @@ impl Names {
         if let Some(slot) = self.by_name.get(name) {
             return Some(*slot);
         }
-        let room = self.slots.len() < self.kept_max && name.len() <= KEY_BYTES_KEPT_MAX;
+        let room = self.slots.len() < self.kept_max && name.len() <= limits::COLUMN_NAME_BYTES_MAX;
         room.then(|| self.watch(name))
     }
 

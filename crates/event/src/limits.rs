@@ -49,6 +49,11 @@ pub const EMBEDDED_BATCH_BYTES_MAX: usize = MIB;
 /// Partitions of one topic of the embedded log.
 pub const EMBEDDED_PARTITIONS_MAX: u32 = 1_024;
 
+/// Bytes handed to the Kafka producer that brokers have not acknowledged yet; more wait outside.
+pub const KAFKA_IN_FLIGHT_BYTES_MAX: usize = BODY_DECOMPRESSED_BYTES_MAX;
+/// Kafka clients that read for queries at the same time, each with its own connections.
+pub const KAFKA_READERS_MAX: usize = 8;
+
 /// Bytes in one fetch handed from a log reader to the loader.
 pub const FETCH_BYTES_MAX: usize = 4 * MIB;
 /// Records in one fetch.
@@ -66,6 +71,16 @@ pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
 pub const UPLOADS_MAX: usize = 4;
 /// Time a revoked partition may wait for its batch to land before the batch is dropped.
 pub const REVOKE_DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a column's name; the value of a longer key stays in the residual.
+pub const COLUMN_NAME_BYTES_MAX: usize = 255;
+/// Keys one level of the decoder remembers beside its columns', so as not to judge them each time.
+pub const DECODE_KEYS_KEPT_MAX: usize = 4_096;
+/// Fields without a column that one flush tells apart. Far more than a table may have columns, and
+/// few enough to hold in memory; further ones wait for a later flush.
+pub const DISCOVERED_FIELDS_MAX: usize = 16_384;
+/// Fields and reasons whose conflicts are counted apart; the rest is counted together.
+pub const CONFLICT_KINDS_MAX: usize = 1_000;
 
 /// Bytes of not yet landed log that one SQL query reads; beyond it the answer says it was cut.
 pub const SEAM_BYTES_MAX: usize = 64 * MIB;
