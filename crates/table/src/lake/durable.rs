@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -130,6 +130,15 @@ fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
     Error::Generic { store: "DurableFolder", source }
 }
 
+/// Sorted by path, as S3 lists: Delta's reader of the log relies on it.
+fn in_order(listing: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    let sorted = listing.try_collect::<Vec<_>>().map_ok(|mut listed| {
+        listed.sort_by(|a, b| a.location.cmp(&b.location));
+        futures::stream::iter(listed.into_iter().map(Ok))
+    });
+    sorted.try_flatten_stream().boxed()
+}
+
 impl fmt::Display for DurableFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DurableFolder({})", self.root.display())
@@ -168,7 +177,7 @@ impl ObjectStore for DurableFolder {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        in_order(self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -176,7 +185,7 @@ impl ObjectStore for DurableFolder {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        in_order(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -222,7 +231,6 @@ impl MultipartUpload for HeldUpload {
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt as _;
     use object_store::ObjectStoreExt as _;
 
     use super::*;

@@ -1,0 +1,5 @@
+//! Delta tables on real stores.
+
+mod conformance;
+mod lakes;
+mod log;
