@@ -205,7 +205,13 @@ fn start_live(
         .iter()
         .map(|stream| LiveStream { topic: stream.topic.clone(), ..LiveStream::new(stream.name.clone()) });
     let options = LiveOptions { streams: streams.collect() };
-    let live = Live::new(options, Arc::clone(log), progress::watch(watched), engine, clock.clone());
+    let live = Live::new(
+        options,
+        Arc::clone(log),
+        progress::watch(watched),
+        Some(live::run_sql(engine)),
+        clock.clone(),
+    );
     tokio::spawn(Arc::clone(&live).run(closing.clone()));
     Ok(live.router())
 }

@@ -12,7 +12,6 @@ mod stream;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use keys::is_secret;
 pub use layers::{Origin, Sources};
 pub use stream::{StreamSettings, TableFormat};
 
@@ -95,7 +94,7 @@ impl Settings {
     }
 
     /// The stream named `name`.
-    #[must_use]
+    #[cfg(test)]
     pub fn stream(&self, name: &str) -> Option<&StreamSettings> {
         self.streams.iter().find(|stream| stream.name.as_str() == name)
     }

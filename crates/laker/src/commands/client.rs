@@ -41,6 +41,21 @@ fn reachable(listen: &str) -> String {
     }
 }
 
+/// Whether nothing listens there at all.
+pub(super) fn is_nobody_there(error: &reqwest::Error) -> bool {
+    error.is_connect()
+}
+
+/// Says of a request without an answer what that means.
+pub(super) fn unanswered(url: &str, error: reqwest::Error) -> anyhow::Error {
+    let what = if is_nobody_there(&error) {
+        format!("no laker runs at {url}; start one with `laker up`, or name another")
+    } else {
+        format!("the laker at {url} did not answer to the end")
+    };
+    anyhow::Error::new(error).context(what)
+}
+
 /// The message of an error answer, as a sentence.
 pub(super) async fn refusal(response: Response) -> String {
     let status = response.status();

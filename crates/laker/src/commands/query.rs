@@ -11,7 +11,7 @@ use query::Format;
 use reqwest::header::ACCEPT;
 use tokio::io::AsyncWriteExt;
 
-use super::client::{base_url, client, refusal};
+use super::client::{base_url, client, is_nobody_there, refusal, unanswered};
 use crate::cli::{OutputFormat, QueryArgs};
 use crate::settings::{LogUrl, Settings};
 use crate::{parts, telemetry};
@@ -28,7 +28,7 @@ pub(super) async fn run(args: QueryArgs) -> Result<ExitCode> {
     };
     let url = base_url(args.server.as_deref(), &settings.listen)?;
     match ask_server(&url, &args.sql, format).await {
-        Err(error) if args.server.is_none() && is_nobody_there(&error) => {
+        Err(error) if args.server.is_none() && nobody_answered(&error) => {
             ask_lake(&settings, &args.sql, format).await?
         }
         answered => answered?,
@@ -39,7 +39,7 @@ pub(super) async fn run(args: QueryArgs) -> Result<ExitCode> {
 async fn ask_server(url: &str, sql: &str, format: Format) -> Result<()> {
     let accept = format.content_type().split(';').next().unwrap_or_default();
     let request = client()?.post(format!("{url}/sql")).header(ACCEPT, accept).body(sql.to_owned());
-    let response = request.send().await.with_context(|| format!("no laker answers at {url}"))?;
+    let response = request.send().await.map_err(|error| unanswered(url, error))?;
     if !response.status().is_success() {
         bail!("{}", refusal(response).await);
     }
@@ -51,9 +51,8 @@ async fn ask_server(url: &str, sql: &str, format: Format) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing listens there, so that the lake may be asked without one.
-fn is_nobody_there(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<reqwest::Error>()).any(reqwest::Error::is_connect)
+fn nobody_answered(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(is_nobody_there)
 }
 
 async fn ask_lake(settings: &Settings, sql: &str, format: Format) -> Result<()> {

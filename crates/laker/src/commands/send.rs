@@ -167,10 +167,9 @@ impl Sender {
             Err(error) => return Ok(Err(format!("{:#}", anyhow::Error::new(error)))),
         };
         match response.status() {
-            StatusCode::OK => match response.json::<Verdict>().await {
-                Ok(verdict) => Ok(Ok(verdict)),
-                Err(error) => Ok(Err(format!("the answer got lost: {error}"))),
-            },
+            StatusCode::OK => {
+                Ok(verdict(response).await.map_err(|error| format!("the answer got lost: {error:#}")))
+            }
             StatusCode::BAD_REQUEST => self.all_refused(response).await.map(Ok),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 Ok(Err(refusal(response).await))
@@ -207,6 +206,10 @@ impl Sender {
             say(&format!("{} events acknowledged", self.accepted));
         }
     }
+}
+
+async fn verdict(response: reqwest::Response) -> Result<Verdict> {
+    Ok(serde_json::from_slice(&response.bytes().await?)?)
 }
 
 #[expect(clippy::print_stderr, reason = "the command's own words, not a log line")]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 
-use super::client::{base_url, client, refusal};
+use super::client::{base_url, client, refusal, unanswered};
 use crate::cli::TailArgs;
 use crate::telemetry;
 
@@ -25,10 +25,7 @@ pub(super) async fn run(args: TailArgs) -> Result<ExitCode> {
     telemetry::start_logging("warn");
     let url = base_url(args.server.as_deref(), &settings.listen)?;
     let request = client()?.get(format!("{url}/live/{}/events", args.stream));
-    let response = request
-        .send()
-        .await
-        .with_context(|| format!("no laker answers at {url}; start one with `laker up`"))?;
+    let response = request.send().await.map_err(|error| unanswered(&url, error))?; start one with `laker up`"))?;
     if !response.status().is_success() {
         bail!("{}", refusal(response).await);
     }

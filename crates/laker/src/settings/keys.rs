@@ -33,8 +33,7 @@ pub(super) fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static 
 }
 
 /// Whether a setting's or variable's value must not be shown.
-#[must_use]
-pub fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     [
         "password",
