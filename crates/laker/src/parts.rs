@@ -36,15 +36,19 @@ pub async fn open_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Even
                 keep_landed_bytes: settings.log_retention_bytes,
                 ..EmbeddedOptions::new(folder)
             };
-            let log = EmbeddedLog::open(options, clock.clone())?;
+            let log = tokio::task::block_in_place(|| EmbeddedLog::open(options, clock.clone()))?;
             for stream in &settings.streams {
                 log.create_topic(&stream.topic).await?;
             }
             Ok(Arc::new(log))
         }
         LogUrl::Kafka(brokers) => {
-            let options = KafkaOptions { brokers: brokers.clone(), properties: settings.kafka.clone() };
-            let log = KafkaLog::connect(options, clock.clone())?;
+            let options = KafkaOptions {
+                brokers: brokers.clone(),
+                properties: settings.kafka.clone(),
+                ..KafkaOptions::default()
+            };
+            let log = tokio::task::block_in_place(|| KafkaLog::connect(options, clock.clone()))?;
             for stream in &settings.streams {
                 log.describe(&stream.topic).await?;
             }

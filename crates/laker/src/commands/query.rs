@@ -9,6 +9,7 @@ use eventlog::EventLog;
 use futures::TryStreamExt;
 use query::Format;
 use reqwest::header::ACCEPT;
+use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 
 use super::client::{base_url, client, is_nobody_there, refusal, unanswered};
@@ -43,12 +44,24 @@ async fn ask_server(url: &str, sql: &str, format: Format) -> Result<()> {
     if !response.status().is_success() {
         bail!("{}", refusal(response).await);
     }
-    let freshness =
-        response.headers().get("laker-freshness").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let freshness = freshness_of(&response);
     let chunks = response.bytes_stream().map_err(anyhow::Error::from);
     print(chunks).await.context("the answer broke off")?;
-    say_freshness(format, freshness.as_deref());
+    say_freshness(format, &freshness);
     Ok(())
+}
+
+/// What the server says of one table.
+#[derive(Debug, Deserialize)]
+struct Told {
+    text: String,
+}
+
+fn freshness_of(response: &reqwest::Response) -> Vec<String> {
+    let header =
+        response.headers().get("laker-freshness").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let told: Vec<Told> = serde_json::from_str(header).unwrap_or_default();
+    told.into_iter().map(|table| table.text).collect()
 }
 
 fn nobody_answered(error: &anyhow::Error) -> bool {
@@ -63,7 +76,7 @@ async fn ask_lake(settings: &Settings, sql: &str, format: Format) -> Result<()> 
     let answer = engine.run(sql).await?;
     let freshness: Vec<String> = answer.freshness.iter().map(|part| part.text(clock.now())).collect();
     print(format.write(answer).map_err(anyhow::Error::from)).await?;
-    say_freshness(format, Some(&freshness.join("; ")));
+    say_freshness(format, &freshness);
     Ok(())
 }
 
@@ -93,8 +106,8 @@ async fn print(chunks: impl futures::Stream<Item = Result<impl AsRef<[u8]>>>) ->
 
 /// For eyes only: other formats are for programs, which take it from the header.
 #[expect(clippy::print_stderr, reason = "the command's own words, not a log line")]
-fn say_freshness(format: Format, freshness: Option<&str>) {
-    if let (Format::Table, Some(freshness)) = (format, freshness) {
-        eprintln!("{freshness}");
+fn say_freshness(format: Format, freshness: &[String]) {
+    if format == Format::Table {
+        freshness.iter().for_each(|table| eprintln!("{table}"));
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(args: TailArgs) -> Result<ExitCode> {
     telemetry::start_logging("warn");
     let url = base_url(args.server.as_deref(), &settings.listen)?;
     let request = client()?.get(format!("{url}/live/{}/events", args.stream));
-    let response = request.send().await.map_err(|error| unanswered(&url, error))?; start one with `laker up`"))?;
+    let response = request.send().await.map_err(|error| unanswered(&url, error))?;
     if !response.status().is_success() {
         bail!("{}", refusal(response).await);
     }
