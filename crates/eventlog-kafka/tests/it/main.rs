@@ -1,0 +1,16 @@
+//! The log on a real Kafka: the suite every log passes, then what only Kafka has.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
+/// The cluster under test, and topics on it.
+mod cluster;
+/// The conformance suite.
+mod conforms;
+/// Several members of one group.
+mod groups;
+/// Offsets without a record: transactions, compaction, retention.
+mod gaps;
+/// Records of other producers.
+mod foreign;
+/// What is said when something is wrong.
+mod failures;
