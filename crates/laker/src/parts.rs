@@ -44,9 +44,8 @@ pub async fn open_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Even
         }
         LogUrl::Kafka(brokers) => {
             let options = KafkaOptions {
-                brokers: brokers.clone(),
                 properties: settings.kafka.clone(),
-                ..KafkaOptions::default()
+                ..KafkaOptions::new(brokers)
             };
             let log = tokio::task::block_in_place(|| KafkaLog::connect(options, clock.clone()))?;
             for stream in &settings.streams {
