@@ -77,3 +77,15 @@ async fn curl_is_told_that_a_form_with_files_holds_no_events() {
     assert_eq!((status, &answer["code"]), (415, &"unsupported_media_type".into()));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_may_speak_http2() {
+    let fixture = Fixture::new();
+    let server = Server::start(fixture.router.clone()).await;
+    let (status, answer) = curl(&server, &["--http2-prior-knowledge", "--data", "{}"]).await;
+    assert_eq!((status, &answer["accepted"]), (200, &1.into()));
+    fixture.collector.stop_accepting();
+    let (status, answer) = curl(&server, &["--http2-prior-knowledge", "--data", "{}"]).await;
+    assert_eq!((status, &answer["code"]), (503, &"shutting_down".into()));
+    server.stop().await;
+}

@@ -41,7 +41,8 @@ async fn two_hundred_clients_and_a_stop_in_the_middle_lose_and_invent_nothing_on
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path()).await;
     let collector = collector_over(Arc::clone(&log) as Arc<dyn EventLog>, CollectorLimits::default());
-    let acknowledged = stop_amid_two_hundred_clients(&collector).await;
+    let logged = async || read_all(&log).await.into_values().collect();
+    let acknowledged = stop_amid_two_hundred_clients(&collector, logged).await;
     drop((collector, log));
 
     let reopened = open(folder.path()).await;

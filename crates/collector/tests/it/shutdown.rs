@@ -70,12 +70,15 @@ async fn http2_clients_get_no_connection_header() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_clients_and_a_stop_in_the_middle_lose_and_invent_nothing() {
     let fixture = Fixture::new();
-    let acknowledged = stop_amid_two_hundred_clients(&fixture.collector).await;
-    assert_same_events(acknowledged, fixture.logged());
+    stop_amid_two_hundred_clients(&fixture.collector, async || fixture.logged()).await;
 }
 
-/// Lets 200 clients send until they are sent away; gives the events that were acknowledged.
-pub async fn stop_amid_two_hundred_clients(collector: &Arc<Collector>) -> Vec<String> {
+/// Lets 200 clients send until they are sent away. The log at the moment of the drain must have
+/// exactly the events that were acknowledged, then or later; gives those events.
+pub async fn stop_amid_two_hundred_clients(
+    collector: &Arc<Collector>,
+    logged: impl AsyncFn() -> Vec<String>,
+) -> Vec<String> {
     const CLIENTS: usize = 200;
     let server = Server::start(collector.router()).await;
     let answers = Arc::new(Semaphore::new(0));
@@ -86,10 +89,13 @@ pub async fn stop_amid_two_hundred_clients(collector: &Arc<Collector>) -> Vec<St
     answers.acquire_many(CLIENTS as u32 * 5).await.unwrap().forget();
     collector.stop_accepting();
     collector.drained().await;
+    let drained = logged().await;
 
-    let acknowledged = futures::future::join_all(clients).await;
+    let outcomes = futures::future::join_all(clients).await;
     server.stop().await;
-    acknowledged.into_iter().flat_map(Result::unwrap).collect()
+    let acknowledged: Vec<_> = outcomes.into_iter().flat_map(Result::unwrap).collect();
+    assert_same_events(acknowledged.clone(), drained);
+    acknowledged
 }
 
 #[track_caller]
