@@ -43,10 +43,7 @@ pub async fn open_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Even
             Ok(Arc::new(log))
         }
         LogUrl::Kafka(brokers) => {
-            let options = KafkaOptions {
-                properties: settings.kafka.clone(),
-                ..KafkaOptions::new(brokers)
-            };
+            let options = KafkaOptions { properties: settings.kafka.clone(), ..KafkaOptions::new(brokers) };
             let log = tokio::task::block_in_place(|| KafkaLog::connect(options, clock.clone()))?;
             for stream in &settings.streams {
                 log.describe(&stream.topic).await?;

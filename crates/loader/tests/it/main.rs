@@ -1,4 +1,5 @@
 //! The loader on a real embedded log and real tables in a folder.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 /// A log, a lake and loaders on them.
 mod world;
