@@ -1,6 +1,6 @@
 // Charts, drawn by plotly.js. It is fetched when the first chart is needed, so the page is there before it.
 
-import { make } from "./dom.js";
+import { make, setText } from "./dom.js";
 
 const LIBRARY = "/assets/plotly.min.js";
 const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
@@ -19,11 +19,33 @@ function plotly() {
   return library;
 }
 
-/** @type {Map<HTMLElement, () => void>} what is drawn where, to draw it again in another theme */
+/** @typedef {(library: PlotlyLibrary) => Promise<unknown>} Draw */
+
+/** @type {Map<HTMLElement, Draw>} what is to be seen where */
 const drawn = new Map();
 
+/**
+ * Draws once the library is there, unless something newer is to be seen by then.
+ * @param {HTMLElement} element
+ * @param {Draw} draw
+ * @returns {Promise<void>}
+ */
+async function show(element, draw) {
+  drawn.set(element, draw);
+  const ready = await plotly().catch(() => null);
+  if (!ready) {
+    // Asked for again with the next drawing.
+    library = undefined;
+    setText(element, "The chart library could not be loaded; trying again.");
+    return;
+  }
+  if (drawn.get(element) !== draw) return;
+  if (!element.classList.contains("js-plotly-plot")) element.replaceChildren();
+  await draw(ready);
+}
+
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const again of drawn.values()) again();
+  for (const [element, draw] of drawn) void show(element, draw);
 });
 
 /**
@@ -43,15 +65,15 @@ const seriesColour = (series) => colour(`series-${series}`);
  * @param {{ name: string, series: number, values: number[] }[]} stack lowest first
  * @returns {Promise<void>}
  */
-export async function drawStack(element, firstSecond, stepSeconds, stack) {
-  const library = await plotly();
+export function drawStack(element, firstSecond, stepSeconds, stack) {
   const length = stack[0]?.values.length ?? 0;
   const aligned = firstSecond - (firstSecond % stepSeconds);
   const begins = Array.from({ length }, (_, step) => Math.max(firstSecond, aligned + step * stepSeconds));
   const end = aligned + length * stepSeconds;
   // The last step is drawn to its end, too.
   const times = [...begins, end].map((second) => localMillis(second * 1000));
-  const draw = () => {
+  const peak = Math.max(0, ...stack.flatMap(({ values }) => values));
+  return show(element, (library) => {
     const data = stack.map(({ name, series, values }) => ({
       type: "scatter",
       mode: "lines",
@@ -64,12 +86,13 @@ export async function drawStack(element, firstSecond, stepSeconds, stack) {
       hovertemplate: `%{y:,.1~f} ${plain(name)}<extra></extra>`,
     }));
     const range = [times[0], times.at(-1)];
-    const x = { ...axis(), type: "date", range, tickformat: "%H:%M", hoverformat: "%H:%M:%S", nticks: 6, showgrid: false };
-    const y = { ...axis(), rangemode: "tozero", nticks: 5, tickformat: ",~s" };
-    library.react(element, data, layout({ xaxis: x, yaxis: y, hovermode: "x unified" }), CONFIG);
-  };
-  drawn.set(element, draw);
-  draw();
+    const minutes = end - firstSecond > 400 ? 2 : 1;
+    const ticks = { tickformat: "%H:%M", hoverformat: "%H:%M:%S", tick0: 0, dtick: minutes * 60_000 };
+    const x = { ...axis(), ...ticks, type: "date", range, showgrid: false };
+    // Thousands as "2k", but no "500m" for a half.
+    const y = { ...axis(), rangemode: "tozero", nticks: 5, tickformat: peak < 10 ? "~f" : ",~s" };
+    return library.react(element, data, layout({ xaxis: x, yaxis: y, hovermode: "x unified" }), CONFIG);
+  });
 }
 
 /**
@@ -80,9 +103,8 @@ export async function drawStack(element, firstSecond, stepSeconds, stack) {
  * @param {{ name: string, values: (number | null)[] }[]} up
  * @returns {Promise<void>}
  */
-export async function drawColumns(element, kind, across, up) {
-  const library = await plotly();
-  const draw = () => {
+export function drawColumns(element, kind, across, up) {
+  return show(element, (library) => {
     const data = up.map(({ name, values }, index) => ({
       type: kind === "bar" ? "bar" : "scatter",
       mode: "lines+markers",
@@ -93,13 +115,12 @@ export async function drawColumns(element, kind, across, up) {
       marker: { color: seriesColour((index % 8) + 1), size: 5 },
       hovertemplate: `%{x}: %{y:,}<extra>${plain(name)}</extra>`,
     }));
-    const x = { ...axis(), type: across.isTime ? "date" : undefined, automargin: true, showgrid: false };
+    const times = across.isTime ? { type: "date", tickangle: 0, nticks: Math.max(2, element.clientWidth / 110) } : {};
+    const x = { ...axis(), ...times, automargin: true, showgrid: false };
     const y = { ...axis(), rangemode: "tozero", automargin: true, separatethousands: true };
-    const more = { xaxis: x, yaxis: y, showlegend: up.length > 1, bargap: 0.3, hovermode: "closest" };
-    library.react(element, data, layout(more), CONFIG);
-  };
-  drawn.set(element, draw);
-  draw();
+    const more = { xaxis: x, yaxis: y, showlegend: true, bargap: 0.3, hovermode: "closest" };
+    return library.react(element, data, layout(more), CONFIG);
+  });
 }
 
 /**

@@ -10,6 +10,9 @@ const ROWS_MAX = 100;
 const LAST = 50;
 /** More per second nobody can read; of the others the page gets the count. */
 const PER_SECOND = 20;
+/** What one line of a row may hold; the whole event is there when the row is opened. */
+const LINE_CHARS_MAX = 300;
+const FIELDS_MAX = 12;
 /** As the server cuts names of actions. */
 const ACTION_CHARS_MAX = 64;
 /** How long the list counts as a sample after an event was left out. */
@@ -99,7 +102,7 @@ function row(live, stream, kind) {
     make("time", { datetime: live.received_at }, format.timeOfDay(live.received_at)),
     make("span", { class: "action" }, dotOf(action), action ?? "–"),
     make("span", { class: "user" }, user ?? ""),
-    make("span", { class: "rest" }, rest(live, fields, stream)),
+    make("span", { class: "rest" }, ...rest(live, fields, stream)),
   );
   const details = make("details", {}, summary);
   // The full event is laid out only for a row that is opened.
@@ -134,25 +137,28 @@ function fieldsOf(event) {
  * @param {LiveEvent} live
  * @param {Record<string, unknown> | null} fields
  * @param {StreamInfo} stream
+ * @returns {(Node | string)[]}
  */
 function rest(live, fields, stream) {
-  if (live.event === null) return "no value (tombstone)";
-  if (!fields) return live.event.slice(0, 300);
+  if (live.event === null) return ["no value (tombstone)"];
+  if (!fields) return [live.event.slice(0, LINE_CHARS_MAX)];
   const own = new Set([stream.action_field, stream.user_field, stream.event_time_field]);
   const others = Object.entries(fields).filter(([name, value]) => !own.has(name) && value !== null);
   // Ids and other marks for machines say least to whoever looks.
   others.sort(([a], [b]) => Number(a.startsWith("_")) - Number(b.startsWith("_")));
-  return others.map(([name, value]) => `${name} ${format.inline(value)}`).join("  ·  ").slice(0, 300);
+  const shown = others.slice(0, FIELDS_MAX);
+  return shown.flatMap(([name, value]) => [
+    make("span", { class: "quiet" }, name.slice(0, LINE_CHARS_MAX)),
+    ` ${format.inline(value).slice(0, LINE_CHARS_MAX)}   `,
+  ]);
 }
 
 /** @param {LiveEvent} live */
 function full(live) {
-  const fields = fieldsOf(live.event);
-  const text = fields ? JSON.stringify(fields, null, 2) : (live.event ?? "");
   const marks = [
     `partition ${live.partition}, offset ${live.offset}, received ${live.received_at}, ${format.plural(live.bytes, "byte")}`,
     live.truncated ? "cut here because it is long" : "",
     live.lossy ? "bytes that are no UTF-8 are shown as �" : "",
   ];
-  return `${text}\n\n${marks.filter(Boolean).join("; ")}`;
+  return `${format.pretty(live.event ?? "")}\n\n${marks.filter(Boolean).join("; ")}`;
 }

@@ -80,3 +80,21 @@ export function parseExact(text) {
   };
   return JSON.parse(text, /** @type {(key: string, value: any) => any} */ (keepDigits));
 }
+
+/**
+ * JSON over several lines, numbers written as they were sent (`1.50` stays `1.50`).
+ * @param {string} text
+ * @returns {string} the text itself where it is no JSON
+ */
+export function pretty(text) {
+  /** @type {{ rawJSON?: (source: string) => unknown }} newer than the type definitions */
+  const json = /** @type {any} */ (JSON);
+  /** @type {(key: string, value: any, context?: { source?: string }) => any} */
+  const asSent = (_key, value, context) =>
+    typeof value === "number" && context?.source && json.rawJSON ? json.rawJSON(context.source) : value;
+  try {
+    return JSON.stringify(JSON.parse(text, /** @type {(key: string, value: any) => any} */ (asSent)), null, 2);
+  } catch {
+    return text;
+  }
+}

@@ -87,7 +87,7 @@ function tile(id, value, more) {
  * @param {Stats} stats
  * @returns {Promise<void>}
  */
-export async function showChart({ window, rate }) {
+export function showChart({ window, rate }) {
   for (const { action } of window.actions) giveColour(action, window.actions);
   recolour();
   const stack = window.actions.map(({ action, events, total }) => ({
@@ -112,7 +112,7 @@ export async function showChart({ window, rate }) {
   );
   setText(byId("chart-span"), `last ${seconds / 60} minutes, mean of ${STEP_SECONDS} s`);
   const first = window.first_second + window.events.length - seconds;
-  await drawStack(chart, first, STEP_SECONDS, stack.map((one) => ({ ...one, values: steps(one.values, first, seconds) })));
+  return drawStack(chart, first, STEP_SECONDS, stack.map((one) => ({ ...one, values: steps(one.values, first, seconds) })));
 }
 
 /** @param {number[]} series */

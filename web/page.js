@@ -80,7 +80,7 @@ async function refresh() {
       if (stream === following?.stream.name) {
         latest = stats;
         showConnection();
-        if (!document.hidden) await showStats(stats);
+        if (!document.hidden) showStats(stats);
       }
     } catch {
       latest = null;
@@ -92,14 +92,15 @@ async function refresh() {
 }
 
 /** @param {Stats} stats */
-async function showStats(stats) {
+function showStats(stats) {
   showNumbers(stats);
   const none = byId("events").childElementCount === 0;
   byId("empty").hidden = !none;
   byId("events").hidden = none;
   const before = stats.partitions.reduce((sum, { newest }) => sum + newest, 0);
   setText(byId("empty-title"), before > 0 ? "No events since this server started" : "No events yet");
-  await showChart(stats);
+  // Not waited for: the numbers go on while the chart library is still on its way.
+  void showChart(stats);
 }
 
 function showConnection() {
@@ -121,6 +122,7 @@ function showConnection() {
  */
 function connection(state, text) {
   byId("connection").dataset.state = state;
+  document.body.classList.toggle("stale", state === "bad");
   setText(byId("connection"), text);
 }
 
@@ -133,7 +135,7 @@ function notice(text) {
 /** @param {StreamInfo} stream */
 function firstCommand(stream) {
   const event = { [stream.action_field]: "search", [stream.user_field]: "ada", keyword: "jazz" };
-  return `curl ${location.origin}/events/${stream.name} -H 'Content-Type: application/json' -d '${JSON.stringify(event)}'`;
+  return `curl ${location.origin}/events/${stream.name} -d '${JSON.stringify(event)}'`;
 }
 
 function prepareCopy() {

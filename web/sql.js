@@ -8,6 +8,8 @@ import * as format from "./format.js";
 const ROWS_MAX = 1_000;
 /** More bars cannot be told apart. */
 const BARS_MAX = 400;
+/** A result with more columns is not drawn unless somebody asks for it. */
+const CHART_COLUMNS_MAX = 6;
 const TIME = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/;
 
 /** @type {{ answer: SqlAnswer, kind: "bar" | "line" | "none" } | null} */
@@ -118,8 +120,7 @@ function showAnswer(answer) {
   const body = answer.rows.map((row) => make("tr", {}, ...answer.columns.map((c) => td(row[c], numbers.has(c)))));
   byId("result-table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
   byId("result-scroll").scrollTo(0, 0);
-  const across = acrossColumn(answer);
-  shown = { answer, kind: across && isTime(answer.rows, across) ? "line" : "bar" };
+  shown = { answer, kind: usualKind(answer) };
   void showResultChart();
 }
 
@@ -152,6 +153,16 @@ async function showResultChart() {
   const names = plan.up.map(({ name }) => name).join(", ");
   element.setAttribute("aria-label", `Chart of ${names} by ${plan.across.name}; the table below has the same values`);
   await drawColumns(element, shown.kind, plan.across, plan.up);
+}
+
+/**
+ * @param {SqlAnswer} answer
+ * @returns {"bar" | "line" | "none"} whole events are for reading, times go on, all else is compared
+ */
+function usualKind(answer) {
+  const across = acrossColumn(answer);
+  if (answer.columns.length > CHART_COLUMNS_MAX) return "none";
+  return across && isTime(answer.rows, across) ? "line" : "bar";
 }
 
 /**

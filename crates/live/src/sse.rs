@@ -27,15 +27,15 @@ use crate::stream::StreamState;
 const LAST_DEFAULT: usize = 10;
 /// Events in one piece of the answer.
 const CHUNK_EVENTS_MAX: usize = 256;
-/// How often a reader with a rate gets a piece, per second.
-const PIECES_PER_SECOND: usize = 4;
+/// Pause between two pieces for a reader with a rate.
+const RATED_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a reader may ask for.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct EventsQuery {
     /// Events before now to begin with, at most [`LIVE_EVENTS_KEPT`].
     last: Option<usize>,
-    /// Events per second at most, rounded up to a multiple of four; of the others only the count.
+    /// Events per second at most; of the others only the count.
     /// Without it every event is sent.
     rate: Option<NonZeroUsize>,
 }
@@ -57,8 +57,8 @@ pub(crate) fn events(
         Some(sequence) => state.feed.reader_after(sequence),
         None => state.feed.reader(last),
     };
-    let per_piece = query.rate.map(|rate| rate.get().div_ceil(PIECES_PER_SECOND));
-    let connection = Connection { state, reader, per_piece, clock, closing, begun: false, _place: place };
+    let rate = query.rate.map(|rate| Rate::new(rate.get(), clock.monotonic()));
+    let connection = Connection { state, reader, rate, clock, closing, begun: false, _place: place };
     let body = stream::unfold(connection, |mut connection| async move {
         let piece = connection.next_piece().await?;
         Some((Ok::<_, std::convert::Infallible>(piece), connection))
@@ -80,7 +80,7 @@ fn seen_last(state: &StreamState, headers: &HeaderMap) -> Option<u64> {
 struct Connection {
     state: Arc<StreamState>,
     reader: Reader,
-    per_piece: Option<usize>,
+    rate: Option<Rate>,
     clock: Clock,
     closing: CancellationToken,
     begun: bool,
@@ -92,34 +92,66 @@ impl Connection {
     async fn next_piece(&mut self) -> Option<Bytes> {
         if !self.begun {
             self.begun = true;
-            // Sent at once, so that the reader sees that it is connected.
-            return Some(Bytes::from_static(b"retry: 2000\n: connected\n\n"));
+            return Some(self.greeting());
         }
         let closing = self.closing.clone();
         closing.run_until_cancelled(self.wait_for_piece()).await
     }
 
+    /// Sent at once, so that the reader sees that it is connected: with the events before now.
+    fn greeting(&mut self) -> Bytes {
+        let mut text = BytesMut::from(&b"retry: 2000\n: connected\n\n"[..]);
+        let taken = self.state.feed.take(&mut self.reader, LIVE_EVENTS_KEPT);
+        text.put_slice(&frames(&self.state.epoch, &taken));
+        text.freeze()
+    }
+
     async fn wait_for_piece(&mut self) -> Bytes {
         loop {
+            if self.rate.is_some() {
+                self.clock.sleep(RATED_PAUSE).await;
+            }
             let clock = self.clock.clone();
             if clock.timeout(LIVE_HEARTBEAT, self.reader.ready()).await.is_none() {
                 return Bytes::from_static(b": alive\n\n");
             }
-            let taken = self.take().await;
+            let taken = self.take();
             if taken.missed > 0 || !taken.shown.is_empty() {
                 return frames(&self.state.epoch, &taken);
             }
         }
     }
 
-    async fn take(&mut self) -> Taken {
-        match self.per_piece {
-            None => self.state.feed.take(&mut self.reader, CHUNK_EVENTS_MAX),
-            Some(count_max) => {
-                self.clock.sleep(Duration::from_secs(1) / PIECES_PER_SECOND as u32).await;
-                self.state.feed.take_newest(&mut self.reader, count_max)
-            }
-        }
+    fn take(&mut self) -> Taken {
+        let Some(rate) = &mut self.rate else {
+            return self.state.feed.take(&mut self.reader, CHUNK_EVENTS_MAX);
+        };
+        let taken = self.state.feed.take_newest(&mut self.reader, rate.allowed(self.clock.monotonic()));
+        rate.left -= taken.shown.len() as f64;
+        taken
+    }
+}
+
+/// What a reader with a rate may have. What it does not use is kept for a second, so that a small
+/// burst goes through whole.
+struct Rate {
+    per_second: f64,
+    left: f64,
+    /// Until when `left` has grown, by the monotonic clock.
+    at: Duration,
+}
+
+impl Rate {
+    fn new(per_second: usize, now: Duration) -> Self {
+        Self { per_second: per_second as f64, left: per_second as f64, at: now }
+    }
+
+    /// Events it may have now.
+    fn allowed(&mut self, now: Duration) -> usize {
+        let gained = (now - self.at).as_secs_f64() * self.per_second;
+        self.left = (self.left + gained).min(self.per_second);
+        self.at = now;
+        self.left as usize
     }
 }
 
@@ -196,6 +228,18 @@ mod tests {
     use event::Offset;
 
     use super::*;
+
+    #[test]
+    fn a_rate_lets_a_second_of_events_through_at_once_and_no_more() {
+        let at = |millis| Duration::from_millis(millis);
+        let mut rate = Rate::new(8, at(0));
+        assert_eq!(rate.allowed(at(60_000)), 8);
+        rate.left -= 8.0;
+        assert_eq!(rate.allowed(at(60_000)), 0);
+        assert_eq!(rate.allowed(at(60_250)), 2);
+        assert_eq!(rate.allowed(at(60_500)), 4);
+        assert_eq!(rate.allowed(at(99_000)), 8);
+    }
 
     fn shown(payload: Option<&[u8]>) -> serde_json::Value {
         let record = Record { offset: Offset(7), received_at: TimestampMicros(1_000_001), payload };

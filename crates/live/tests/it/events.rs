@@ -75,7 +75,11 @@ async fn a_slow_reader_is_told_how_many_events_it_missed() {
 #[tokio::test]
 async fn a_reader_with_a_rate_gets_a_sample_and_the_count_of_the_rest() {
     let served = serve(1).await;
-    let mut sampled = served.events("?last=0&rate=4").await;
+    (0..50).for_each(|_| served.log.put(0, Some(b"{}")));
+    served.wait_for_events(50).await;
+    let mut sampled = served.events("?last=50&rate=4").await;
+    // What was there before is not held back.
+    assert_eq!(offsets(&sampled.take(50).await), (0..50).collect::<Vec<_>>());
     for _ in 0..100 {
         served.log.put(0, Some(b"{}"));
     }
