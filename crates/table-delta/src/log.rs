@@ -42,8 +42,10 @@ pub(crate) fn app_id(log: &LogId, partition: PartitionId) -> String {
 
 fn parse_app_id(id: &str) -> Option<(LogId, PartitionId)> {
     let (log, partition) = id.strip_prefix("laker/")?.rsplit_once('/')?;
-    let valid = !log.is_empty() && !log.contains('/');
-    valid.then_some((LogId::new(log), PartitionId(partition.parse().ok()?)))
+    if log.is_empty() || log.contains('/') {
+        return None;
+    }
+    Some((LogId::new(log), PartitionId(partition.parse().ok()?)))
 }
 
 /// Brings `known` to the newest version; none when there is no table.

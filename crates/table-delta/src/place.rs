@@ -3,16 +3,15 @@
 //! Delta never builds a client of its own: it sees the lake's store. To it the table's URL is
 //! `memory:///<path in the store>`, a scheme it takes as it is.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::TransactionError;
 use deltalake_core::logstore::{CommitOrBytes, LogStore, LogStoreRef, StorageConfig, default_logstore};
-use event::{Clock, limits};
+use event::Clock;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode};
+use table::lake::Pauses;
 use table::{Lake, TableError};
 use url::Url;
 
@@ -55,6 +54,11 @@ impl Place {
     pub(crate) fn data_error(&self, reason: impl Into<String>) -> TableError {
         let place = self.lake.table_url(&self.name);
         TableError::Data { table: self.name.clone(), place, reason: reason.into() }
+    }
+
+    /// It failed in a way that may pass.
+    pub(crate) fn unavailable(&self, reason: String) -> TableError {
+        TableError::Unavailable { place: self.lake.table_url(&self.name), reason }
     }
 
     /// What an error of deltalake means: that of the store below it, if there is one.
@@ -141,36 +145,4 @@ impl Place {
 /// An id that the log store wants and the default one ignores.
 fn operation_id(clock: &Clock) -> uuid::Uuid {
     clock.new_id().parse().unwrap_or_default()
-}
-
-/// Pauses between attempts: few, and each twice as long.
-pub(crate) struct Pauses {
-    attempts: usize,
-    pause: Duration,
-}
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self { attempts: 1, pause: limits::RETRY_PAUSE_MIN }
-    }
-}
-
-impl Pauses {
-    /// Waits before the next attempt.
-    ///
-    /// # Errors
-    /// The given one, when there were [`limits::STORE_ATTEMPTS_MAX`].
-    pub(crate) async fn wait_or(
-        &mut self,
-        clock: &Clock,
-        error: impl FnOnce() -> TableError,
-    ) -> Result<(), TableError> {
-        if self.attempts >= limits::STORE_ATTEMPTS_MAX {
-            return Err(error());
-        }
-        self.attempts += 1;
-        clock.sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(limits::RETRY_PAUSE_MAX);
-        Ok(())
-    }
 }

@@ -6,9 +6,10 @@ use arrow_schema::SchemaRef;
 use deltalake_core::kernel::Action;
 use event::limits;
 use table::TableError;
+use table::lake::Pauses;
 
 use crate::log::{TableLog, refresh};
-use crate::place::{Created, Pauses, Place};
+use crate::place::{Created, Place};
 use crate::{checkpoint, entry};
 
 /// What is to be done, seen from one version of the table.
@@ -39,7 +40,7 @@ pub(crate) async fn write(
     place: &Arc<Place>,
     next: impl Fn(&TableLog) -> Result<Next, TableError>,
 ) -> Result<Written, TableError> {
-    let mut pauses = Pauses::default();
+    let (mut pauses, mut taken) = (Pauses::default(), None);
     for attempt in 0..limits::COMMIT_ATTEMPTS_MAX {
         if let Err(error) = refresh(known, place).await {
             pauses.wait_or(&place.clock, || error).await?;
@@ -55,23 +56,26 @@ pub(crate) async fn write(
         };
         log.check_writable(place)?;
         let version = log.version + 1;
+        if taken == Some(version) {
+            // The store said it exists and it does not: S3 answers so while requests interfere.
+            let reason = format!("version {version} of the log can neither be created nor read");
+            pauses.wait_or(&place.clock, || place.unavailable(reason)).await?;
+        }
         match place.create_entry(version, entry::encode(place, &actions)?).await {
             Ok(Created::Ours) => {
                 log.take(version, &actions, place)?;
                 checkpoint::write_if_due(place, version).await;
                 return Ok(Written::Done);
             }
-            Ok(Created::Exists) => tracing::debug!(version, attempt, "version is another's; checking anew"),
+            Ok(Created::Exists) => {
+                tracing::debug!(version, attempt, "version is another's; checking anew");
+                taken = Some(version);
+            }
             Err(error) => pauses.wait_or(&place.clock, || error).await?,
         }
     }
-    Err(TableError::Unavailable {
-        place: place.lake().table_url(place.name()),
-        reason: format!(
-            "other writers were faster {} times; it is safe to try again",
-            limits::COMMIT_ATTEMPTS_MAX
-        ),
-    })
+    let attempts = limits::COMMIT_ATTEMPTS_MAX;
+    Err(place.unavailable(format!("other writers were faster {attempts} times; it is safe to try again")))
 }
 
 /// Creates version 0, unless there is a table.

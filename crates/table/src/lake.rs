@@ -17,12 +17,15 @@ use crate::TableError;
 mod durable;
 /// What the store's errors mean to a person.
 mod explain;
+/// Pauses between attempts.
+mod pauses;
 /// Whether conditional writes hold.
 mod probe;
 /// A bucket, from the standard `AWS_*` variables.
 mod s3;
 
 pub use durable::DurableFolder;
+pub use pauses::Pauses;
 pub use probe::{ProbeReport, Rounds};
 
 /// An object store, and the prefix in it under which tables are folders.
@@ -69,7 +72,9 @@ impl Lake {
         std::fs::create_dir_all(folder).map_err(|e| refused(&e))?;
         let root = folder.canonicalize().map_err(|e| refused(&e))?;
         let check = root.join(format!(".laker_write_check#{}", std::process::id()));
-        std::fs::write(&check, []).and_then(|()| std::fs::remove_file(&check)).map_err(|e| refused(&e))?;
+        std::fs::write(&check, []).map_err(|e| refused(&e))?;
+        // Another process may have the same number, on another machine, and be faster here.
+        let _ = std::fs::remove_file(&check);
         let store = DurableFolder::open(&root).map_err(|e| refused(&e))?;
         let url = url::Url::from_directory_path(&root).map_err(|()| refused(&"it has no absolute path"))?;
         Ok(Self::on(Arc::new(store), Path::default(), url.as_str()))

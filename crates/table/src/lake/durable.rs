@@ -5,13 +5,14 @@
 //! landed, so here the bytes are synced before the object gets its name, and the name before the
 //! call returns.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,8 +30,11 @@ use object_store::{
 pub struct DurableFolder {
     inner: Arc<LocalFileSystem>,
     root: PathBuf,
-    staged: Arc<AtomicU64>,
+    synced: Arc<Synced>,
 }
+
+/// Distinguishes what this process has in the making.
+static STAGED: AtomicU64 = AtomicU64::new(0);
 
 impl DurableFolder {
     /// Objects are files under `root`, which exists.
@@ -39,22 +43,16 @@ impl DurableFolder {
     /// When `root` cannot be resolved.
     pub fn open(root: &FilePath) -> Result<Self> {
         let inner = Arc::new(LocalFileSystem::new_with_prefix(root)?);
-        Ok(Self { inner, root: root.to_owned(), staged: Arc::default() })
-    }
-
-    /// A name that no listing shows: `LocalFileSystem` skips `#` and digits at the end.
-    fn staging_path(&self, file: &FilePath) -> PathBuf {
-        let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let mut name = file.as_os_str().to_owned();
-        name.push(format!("#{:010}{number:010}", std::process::id()));
-        name.into()
+        Ok(Self { inner, root: root.to_owned(), synced: Arc::default() })
     }
 
     async fn put_durably(&self, location: &Path, payload: PutPayload, mode: PutMode) -> Result<PutResult> {
         let file = self.inner.path_to_filesystem(location)?;
-        let staged = self.staging_path(&file);
-        let root = self.root.clone();
-        let written = tokio::task::spawn_blocking(move || write(&root, &file, &staged, &payload, &mode));
+        let (root, synced) = (self.root.clone(), Arc::clone(&self.synced));
+        let written = tokio::task::spawn_blocking(move || {
+            make_folders(&root, &file, &synced)?;
+            write(&file, &payload, &mode)
+        });
         written.await.map_err(|e| generic(Box::new(e)))?.map_err(|e| explain(location, e))?;
         let meta = self.inner.get_opts(location, GetOptions::new().with_head(true)).await?.meta;
         Ok(PutResult { e_tag: meta.e_tag, version: None })
@@ -69,44 +67,64 @@ impl DurableFolder {
     }
 }
 
-/// Writes and syncs `staged`, gives it its name, and syncs the folder.
-fn write(
-    root: &FilePath,
-    file: &FilePath,
-    staged: &FilePath,
-    payload: &PutPayload,
-    mode: &PutMode,
-) -> io::Result<()> {
-    make_folders(root, file)?;
-    let named = write_staged(staged, payload).and_then(|()| match mode {
-        PutMode::Create => std::fs::hard_link(staged, file),
-        _ => std::fs::rename(staged, file),
+/// Writes and syncs the bytes beside `file`, gives them its name, and syncs the folder.
+fn write(file: &FilePath, payload: &PutPayload, mode: &PutMode) -> io::Result<()> {
+    let (staged, out) = stage(file)?;
+    let named = write_staged(out, payload).and_then(|()| match mode {
+        PutMode::Create => std::fs::hard_link(&staged, file),
+        _ => std::fs::rename(&staged, file),
     });
     if named.is_err() || matches!(mode, PutMode::Create) {
         // A leftover is never listed and harms nobody.
-        let _ = std::fs::remove_file(staged);
+        let _ = std::fs::remove_file(&staged);
     }
     named?;
     sync_parent(file)
 }
 
-fn write_staged(staged: &FilePath, payload: &PutPayload) -> io::Result<()> {
-    let mut out = OpenOptions::new().write(true).create_new(true).open(staged)?;
+/// A new file under a name that no listing shows: `LocalFileSystem` skips `#` and digits at the
+/// end. The name may be taken: by a leftover, or by a process of the same number on another machine.
+fn stage(file: &FilePath) -> io::Result<(PathBuf, File)> {
+    loop {
+        let number = STAGED.fetch_add(1, Ordering::Relaxed);
+        let mut staged = file.as_os_str().to_owned();
+        staged.push(format!("#{:010}{number:010}", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).open(&staged) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|out| (staged.into(), out)),
+        }
+    }
+}
+
+fn write_staged(mut out: File, payload: &PutPayload) -> io::Result<()> {
     payload.iter().try_for_each(|part| out.write_all(part))?;
     out.sync_all()
 }
 
-/// Makes the folders between `root` and `file`, syncing each folder that got a new entry.
-fn make_folders(root: &FilePath, file: &FilePath) -> io::Result<()> {
+/// Makes the folders between `root` and `file`, and sees to it that each one's name is on disk:
+/// one that is there may be another process's, not synced yet.
+fn make_folders(root: &FilePath, file: &FilePath, synced: &Synced) -> io::Result<()> {
     let Some(folder) = file.parent() else { return Ok(()) };
-    if folder == root || folder.is_dir() {
+    if folder == root || (synced.lock().contains(folder) && folder.is_dir()) {
         return Ok(());
     }
-    make_folders(root, folder)?;
+    make_folders(root, folder, synced)?;
     match std::fs::create_dir(folder) {
-        Ok(()) => sync_parent(folder),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(e),
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+        _ => sync_parent(folder)?,
+    }
+    synced.lock().insert(folder.to_owned());
+    Ok(())
+}
+
+/// Folders whose names are known to be on disk.
+#[derive(Debug, Default)]
+struct Synced(Mutex<HashSet<PathBuf>>);
+
+impl Synced {
+    fn lock(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        // What is in the set is true whatever became of the thread that put it there.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

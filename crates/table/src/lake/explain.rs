@@ -9,9 +9,11 @@ use object_store::path::Path;
 use crate::TableError;
 
 /// S3 error codes with what to do. Order matters: the first that is found counts.
-const CODES: [(&str, Kind, &str); 12] = [
+const CODES: [(&str, Kind, &str); 13] = [
     ("NoSuchBucket", Kind::Settings, "the bucket does not exist; make it, or correct the lake's URL"),
     ("InvalidBucketName", Kind::Settings, "the bucket's name is not allowed; correct the lake's URL"),
+    // versitygw's word for the next one.
+    ("XAdminUserNotFound", Kind::Settings, "the access key is not known; correct AWS_ACCESS_KEY_ID"),
     ("InvalidAccessKeyId", Kind::Settings, "the access key is not known; correct AWS_ACCESS_KEY_ID"),
     ("SignatureDoesNotMatch", Kind::Settings, "the secret key is wrong; correct AWS_SECRET_ACCESS_KEY"),
     ("AuthorizationHeaderMalformed", Kind::Settings, "the region is wrong; correct AWS_REGION"),

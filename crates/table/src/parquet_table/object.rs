@@ -12,8 +12,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 
-use super::{Place, create_mode, small};
+use super::{Place, create_mode};
 use crate::file::FileFooter;
+use crate::lake::Pauses;
 use crate::{Commit, TableError};
 
 /// Bytes read from a file's end at first; most footers fit.
@@ -83,7 +84,7 @@ impl Link {
     /// that it did not and never will, and none that the create may be tried again.
     pub(super) async fn put(&self, place: &Place) -> Result<Put, TableError> {
         let path = path(place, self.partition(), self.range().start());
-        let mut pauses = small::Pauses::new();
+        let mut pauses = Pauses::default();
         loop {
             let payload = self.bytes.clone().into();
             let error = match place.lake.store().put_opts(&path, payload, create_mode()).await {
@@ -93,9 +94,8 @@ impl Link {
             match footer_at(place, &path).await {
                 Ok(Some(stored)) if stored == self.footer => return Ok(Put::Landed),
                 Ok(Some(stored)) => return Ok(Put::Taken(taken(&path, &stored))),
-                Ok(None) => pauses.wait_or(place, || place.lake.explain(&path, &error)).await?,
-                Err(error @ TableError::Data { .. }) => return Err(error),
-                Err(error) => pauses.wait_or(place, || error).await?,
+                Ok(None) => pauses.wait_or(&place.clock, || place.lake.explain(&path, &error)).await?,
+                Err(error) => pauses.wait_or(&place.clock, || error).await?,
             }
         }
     }
