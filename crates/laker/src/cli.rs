@@ -33,6 +33,7 @@ pub enum Command {
     )]
     Load(LoadArgs),
     /// Answer SQL and show the live page, taking no events
+    #[command(after_help = "Example:\n  laker serve --log kafka://host:9092 --lake s3://bucket/prefix")]
     Serve(SettingsArgs),
     /// Send events from a file or stdin, one JSON object a line
     #[command(

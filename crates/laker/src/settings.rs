@@ -117,8 +117,9 @@ impl LogUrl {
         if let Some(folder) = units::folder_of(text)? {
             return Ok(Self::Folder(folder));
         }
-        Err("must be a folder such as \"file:./laker-data/log\" or brokers such as \"kafka://host:9092\""
-            .to_owned())
+        Err(format!(
+            "is {text:?}, but must be a folder such as \"file:./laker-data/log\" or brokers such as \"kafka://host:9092\""
+        ))
     }
 }
 
