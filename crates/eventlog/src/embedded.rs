@@ -14,6 +14,8 @@ mod stored_topic;
 mod topic;
 /// Everything that touches fjall's database.
 mod store;
+/// Cuts off what a power failure left half written.
+mod journal;
 /// The durable state, and the wake-up when it grows.
 mod shared;
 /// The one thread that writes.

@@ -15,6 +15,7 @@ use event::{Clock, LogId, Offset, OffsetRange, PartitionId};
 use fjall::config::FilterPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
+use super::journal::cut_torn_tail;
 use super::stored_batch::{BatchError, BatchKey, StoredBatch};
 use super::stored_topic::{FOLDER_KEY, RecordError, TOPIC_PREFIX, TopicRecord, decode_folder, encode_folder};
 use super::topic::{Segment, Topic};
@@ -81,14 +82,7 @@ impl Store {
     pub fn open(folder: &Path, clock: &Clock) -> Result<Opened, LogError> {
         let place = folder.display().to_string();
         fs::create_dir_all(folder).map_err(|error| opening_failed(&place, &error.into()))?;
-        let database = Database::builder(folder)
-            .manual_journal_persist(true)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .cache_size(CACHE_BYTES)
-            .max_cached_files(Some(OPEN_FILES_MAX))
-            .worker_threads(FLUSH_THREADS)
-            .open()
-            .map_err(|error| opening_failed(&place, &error))?;
+        let database = open_database(folder).map_err(|error| opening_failed(&place, &error))?;
         let meta = database
             .keyspace(META, KeyspaceCreateOptions::default)
             .map_err(|error| opening_failed(&place, &error))?;
@@ -340,6 +334,28 @@ impl Store {
             }
             RecordError::Length => self.damaged(error.to_string()),
         }
+    }
+}
+
+fn open_database(folder: &Path) -> fjall::Result<Database> {
+    let open = || {
+        Database::builder(folder)
+            .manual_journal_persist(true)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .cache_size(CACHE_BYTES)
+            .max_cached_files(Some(OPEN_FILES_MAX))
+            .worker_threads(FLUSH_THREADS)
+            .open()
+    };
+    match open() {
+        Err(fjall::Error::JournalRecovery(error)) => match cut_torn_tail(folder)? {
+            Some(bytes) => {
+                tracing::warn!(folder = %folder.display(), bytes, "cut off a group that was never written whole");
+                open()
+            }
+            None => Err(fjall::Error::JournalRecovery(error)),
+        },
+        outcome => outcome,
     }
 }
 

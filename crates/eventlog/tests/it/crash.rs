@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use event::{Clock, Offset, PartitionId, Positions};
 use eventlog::embedded::EmbeddedOptions;
-use eventlog::{EmbeddedLog, EventLog};
+use eventlog::{EmbeddedLog, EventLog, LogError};
 
 const FOLDER: &str = "EVENTLOG_CRASH_FOLDER";
 const ROUND: &str = "EVENTLOG_CRASH_ROUND";
@@ -94,6 +94,69 @@ async fn read_everything(folder: &Path) -> Events {
         })
     });
     events.collect()
+}
+
+/// After a power failure some pages of the last group may be missing, with zeros in their place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_torn_by_a_power_failure_goes_and_what_was_synced_before_stays() {
+    for torn_at in [0.1, 0.5, 0.9] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(options(folder.path()), Clock::system()).unwrap();
+        log.create_topic(TOPIC).await.unwrap();
+        let kept = log.append(TOPIC, vec![Bytes::from_static(b"kept")]).await.unwrap();
+        let before = journal_end(folder.path());
+        let last = vec![Bytes::from(vec![b'l'; 300_000]), Bytes::from(vec![b'm'; 300_000])];
+        log.append(TOPIC, last).await.unwrap();
+        drop(log);
+        tear_page(folder.path(), before, torn_at);
+
+        let found = read_everything(folder.path()).await;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[&(kept[0].partition, kept[0].offset)], "kept");
+        let log = EmbeddedLog::open(options(folder.path()), Clock::system()).unwrap();
+        log.append(TOPIC, vec![Bytes::from_static(b"after")]).await.unwrap();
+        drop(log);
+        assert_eq!(read_everything(folder.path()).await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_page_of_what_was_synced_is_said_and_nothing_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(options(folder.path()), Clock::system()).unwrap();
+    log.create_topic(TOPIC).await.unwrap();
+    let before = journal_end(folder.path());
+    log.append(TOPIC, vec![Bytes::from(vec![b'l'; 300_000])]).await.unwrap();
+    tear_page(folder.path(), before, 0.5);
+    log.append(TOPIC, vec![Bytes::from_static(b"after")]).await.unwrap();
+    drop(log);
+    let end = journal_end(folder.path());
+    for _ in 0..2 {
+        let refused = EmbeddedLog::open(options(folder.path()), Clock::system()).unwrap_err();
+        assert!(matches!(refused, LogError::Damaged { .. }), "{refused}");
+    }
+    assert_eq!(journal_end(folder.path()), end);
+}
+
+fn journal(folder: &Path) -> PathBuf {
+    folder.join("0.jnl")
+}
+
+/// Where the zeros begin that the journal is made with.
+fn journal_end(folder: &Path) -> usize {
+    let bytes = std::fs::read(journal(folder)).unwrap();
+    bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count()
+}
+
+/// Puts zeros over a page between `start` and the journal's end.
+fn tear_page(folder: &Path, start: usize, place: f64) {
+    let mut bytes = std::fs::read(journal(folder)).unwrap();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let at = start + ((journal_end(folder) - start) as f64 * place) as usize;
+    let page = at - at % 4096;
+    bytes[page.max(start)..page + 4096].fill(0);
+    let mut file = std::fs::OpenOptions::new().write(true).open(journal(folder)).unwrap();
+    file.write_all(&bytes).unwrap();
 }
 
 /// Does nothing unless the test above starts it.

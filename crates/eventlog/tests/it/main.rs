@@ -6,4 +6,5 @@
 mod conforms;
 mod crash;
 mod folder;
+mod full_disk;
 mod retention;
