@@ -176,7 +176,7 @@ def test_tail_shows_events_as_they_arrive(laker: Laker) -> None:
 def test_check_says_what_it_would_do(laker: Laker, folder_lake: Lake) -> None:
     done = laker.run("check")
     assert done.returncode == 0, done.stderr
-    for text in [folder_lake.path, "logs", "delta"]:
+    for text in [folder_lake.path, "logs"]:
         assert text in done.stdout, done.stdout
 
 

@@ -35,6 +35,7 @@ def test_acknowledged_events_survive_kill_9(
     topic: Topic | None = None if log == "embedded" else request.getfixturevalue("topic")
     lake: Lake = request.getfixturevalue(f"{lake_kind}_lake")
     laker = new_laker(lake, topic, format=table_format, flush_after="200ms", flush_rows=200)
+    laker.forget_the_dead_soon()
     sender = _Persistent(laker)
     for _ in range(KILLS):
         process = laker.up()

@@ -79,7 +79,8 @@ def test_the_page_shows_events_as_they_arrive_and_answers_sql(
 ) -> None:
     page = open_page(laker, **window)
     assert laker.post(json.dumps({"action": "search", "keyword": f"only on {name}"}).encode()).status == 200
-    expect(page.locator("#events")).to_contain_text(f"only on {name}")
+    expect(page.locator("#events").get_by_text(f"only on {name}").first).to_be_visible()
+    expect(page.locator("#legend")).to_contain_text("search")
     page.fill("#sql-text", "SELECT action, count(*) AS n FROM logs GROUP BY action ORDER BY action")
     page.click("#run")
     table = page.locator("#result-table")
@@ -94,6 +95,7 @@ def test_a_wrong_statement_is_answered_on_the_page(laker: Laker, browser: Browse
     # Not by `open_page`: a refused request is a line on the browser's console, as it must be.
     page = browser.new_page()
     page.goto(laker.url)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     page.fill("#sql-text", "SELECT actoin FROM logs")
     page.click("#run")
     expect(page.locator("#sql-error")).to_contain_text("action")
@@ -104,7 +106,7 @@ def test_scripts_inside_events_are_text(laker: Laker, open_page: Callable[..., P
     page = open_page(laker, viewport=DESK)
     event = {"action": SCRIPT, SCRIPT: SCRIPT, "nested": {"list": [SCRIPT]}}
     assert laker.post(json.dumps(event).encode()).status == 200
-    expect(page.locator("#events")).to_contain_text("document.title")
+    expect(page.locator("#events").get_by_text("document.title").first).to_be_visible()
     page.locator("#events details").first.click()
     page.fill("#sql-text", "SELECT action, count(*) AS n FROM logs GROUP BY action")
     page.click("#run")

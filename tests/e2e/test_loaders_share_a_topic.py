@@ -43,6 +43,8 @@ def test_a_loader_killed_hard_leaves_its_partitions_to_the_others(
 ) -> None:
     sent = events[: len(events) // 10]
     stay, die = [new_laker(s3_lake, topic, flush_after="1s", flush_rows=2_000) for _ in range(2)]
+    for laker in (stay, die):
+        laker.forget_the_dead_soon()
     stay.start("load")
     dying = die.start("load")
     flow = Flow(encoded(sent), lambda part: _produce(topic, part, s3_lake), slices=10)
