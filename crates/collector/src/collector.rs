@@ -12,6 +12,7 @@ use bytes::Bytes;
 use event::Clock;
 use eventlog::EventLog;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, Held};
@@ -47,6 +48,8 @@ pub struct Collector {
     turns: Semaphore,
     /// Every request under way; closed once the collector stops accepting.
     requests: TaskTracker,
+    /// Cancelled once the collector stops accepting.
+    stopped: CancellationToken,
 }
 
 /// What was taken of a request, at least one event.
@@ -89,6 +92,7 @@ impl Collector {
             clock,
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             requests: TaskTracker::new(),
+            stopped: CancellationToken::new(),
         })
     }
 
@@ -104,9 +108,10 @@ impl Collector {
     }
 
     /// From now on requests are answered 503 with `Retry-After` and `Connection: close`. Those under
-    /// way finish.
+    /// way finish; only a body that goes on arriving past `body_finish_deadline` is refused as well.
     pub fn stop_accepting(&self) {
         self.requests.close();
+        self.stopped.cancel();
     }
 
     /// Resolves when, after [`Collector::stop_accepting`], it is decided for every request what it is
@@ -154,7 +159,10 @@ impl Collector {
         let stream = self.stream(stream)?;
         let form = Form::of(headers)?;
         let mut held = self.admission.enter();
-        let body = incoming.read(content_length(headers), self.limits.body_bytes_max, &mut held).await?;
+        let body = tokio::select! {
+            body = incoming.read(content_length(headers), self.limits.body_bytes_max, &mut held) => body?,
+            () = self.time_to_finish_is_up() => return Err(Refusal::ShuttingDown),
+        };
         let (checked, _held) = self.examine(body, form, &stream, held).await?;
         let Checked { valid, rejected } = checked;
         telemetry::rejected(&rejected);
@@ -164,6 +172,12 @@ impl Collector {
         let accepted = valid.len();
         let receipt = stream.append(&self.log, valid, &self.limits, &self.clock).await?;
         Ok(Accepted { accepted, rejected, receipt })
+    }
+
+    /// Nothing of a body is taken before its end, so until then it can be refused.
+    async fn time_to_finish_is_up(&self) {
+        self.stopped.cancelled().await;
+        self.clock.sleep(self.limits.body_finish_deadline).await;
     }
 
     fn stream(&self, name: Option<&str>) -> Result<Arc<Stream>, Refusal> {

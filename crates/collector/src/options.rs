@@ -57,6 +57,8 @@ pub struct CollectorLimits {
     pub in_flight_bytes_max: usize,
     /// Longest pause between two pieces of a body; over it 408.
     pub body_idle_deadline: Duration,
+    /// Time that a body still arriving at [`crate::Collector::stop_accepting`] has to end; over it 503.
+    pub body_finish_deadline: Duration,
     /// Longest time one append may take; over it 503.
     pub append_deadline: Duration,
     /// What `Retry-After` asks for in a 503, in seconds.
@@ -81,6 +83,7 @@ impl Default for CollectorLimits {
             request_events_max: limits::REQUEST_EVENTS_MAX,
             in_flight_bytes_max: limits::COLLECTOR_IN_FLIGHT_BYTES_MAX,
             body_idle_deadline: limits::BODY_IDLE_DEADLINE,
+            body_finish_deadline: limits::BODY_FINISH_DEADLINE,
             append_deadline: limits::APPEND_DEADLINE,
             retry_after_seconds: limits::RETRY_AFTER_SECONDS,
         }

@@ -22,6 +22,9 @@ pub const EVENT_DEPTH_MAX: usize = 128;
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Time between two pieces of a request body; beyond it the answer is 408.
 pub const BODY_IDLE_DEADLINE: Duration = Duration::from_secs(30);
+/// Time that a body still arriving at shutdown has to end; beyond it the answer is 503. Well below
+/// [`SHUTDOWN_GRACE`], so that one stuck client does not keep the loader from landing.
+pub const BODY_FINISH_DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of a refused body that are read and thrown away, so that the client, still sending, gets
 /// to see the answer instead of a reset connection.
 pub const BODY_DISCARDED_BYTES_MAX: usize = 64 * MIB;

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Version};
 use bytes::Bytes;
-use collector::Collector;
+use collector::{Collector, CollectorLimits};
 use event::{Clock, limits};
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
 use crate::support::{Fixture, Mode, send};
@@ -55,6 +56,27 @@ async fn a_client_that_comes_after_the_stop_and_never_ends_does_not_hold_the_dra
     is_asked.recv().await.expect("the body is read away, so that the client sees the answer");
     fixture.collector.drained().await;
     late.abort();
+}
+
+#[tokio::test]
+async fn a_body_that_stands_still_at_the_stop_holds_the_drain_up_only_so_long() {
+    let limits =
+        CollectorLimits { body_finish_deadline: Duration::from_millis(20), ..CollectorLimits::default() };
+    let fixture = Fixture::with_limits(limits);
+    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
+    let begun = stream::once(async { Ok(Bytes::from_static(b"{\"a\":1}\n")) });
+    let stuck = stream::poll_fn(move |_| {
+        asked.send(()).unwrap();
+        Poll::<Option<Result<Bytes, std::io::Error>>>::Pending
+    });
+    let request = Request::post("/events").body(Body::from_stream(begun.chain(stuck))).unwrap();
+    let slow = tokio::spawn(send(fixture.router.clone(), request));
+    is_asked.recv().await.expect("the body is being read");
+    fixture.collector.stop_accepting();
+    let drained = Clock::system().timeout(limits::BODY_IDLE_DEADLINE, fixture.collector.drained()).await;
+    assert!(drained.is_some());
+    assert!(fixture.logged().is_empty());
+    slow.abort();
 }
 
 #[tokio::test]
