@@ -3,13 +3,13 @@
 //! Rebalances and errors come through librdkafka's main queue, records through one of our own: so a
 //! batch of records is taken with one call, and none of them waits behind anything else.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event::invariants::{Invariant, uphold};
-use event::{Clock, Offset, PartitionId, Positions, limits};
+use event::{Clock, Offset, OffsetRange, PartitionId, Positions, limits};
 use eventlog::{Consumer as LogConsumer, Fetched, LogError, Polled};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -20,11 +20,15 @@ use crate::group::{Change, Group};
 use crate::intake::Intake;
 use crate::native::{FetchQueue, NativeError};
 use crate::options::KafkaOptions;
-use crate::partition::{native_offset, native_partition};
+use crate::partition::{native_offset, native_partition, partition_id};
 use crate::reader::{Readers, is_out_of_range, out_of_range};
 
 /// Messages taken out of librdkafka's queue at once.
 const BATCH_MAX: usize = 1_000;
+/// Events of the client that are handled at once.
+const EVENTS_MAX: usize = 32;
+/// A partition whose position is refused although it is there is begun anew so often before it is an error.
+const RESTARTS_MAX: u32 = 10;
 /// Time a jump within a running partition may take.
 const SEEK_WAIT: Duration = Duration::from_secs(5);
 
@@ -38,6 +42,12 @@ pub struct KafkaConsumer {
     owned: BTreeSet<PartitionId>,
     intake: Intake,
     ready: VecDeque<Result<Fetched, LogError>>,
+    /// Begun, and not heard of since: the stop of an earlier fetch may yet take their queue away.
+    unheard: BTreeSet<PartitionId>,
+    /// Whose position librdkafka has refused, and why.
+    refused: BTreeMap<PartitionId, NativeError>,
+    /// Where partitions were begun anew, and how often there.
+    restarts: BTreeMap<PartitionId, (Offset, u32)>,
     paused: bool,
     /// An error after which librdkafka does nothing any more.
     fatal: Option<LogError>,
@@ -73,6 +83,9 @@ impl KafkaConsumer {
             owned: BTreeSet::new(),
             intake: Intake::default(),
             ready: VecDeque::new(),
+            unheard: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            restarts: BTreeMap::new(),
             paused: false,
             fatal: None,
             queue: FetchQueue::new(Arc::clone(&consumer), BATCH_MAX),
@@ -87,13 +100,16 @@ impl KafkaConsumer {
     /// Lets librdkafka hand over rebalances, its log and its errors.
     fn serve(&mut self, wait: Duration) -> Result<(), LogError> {
         let mut wait = wait;
-        while let Some(event) = self.consumer.poll(wait) {
+        for _ in 0..EVENTS_MAX {
+            // A poll without a wait handles one event, and does not say whether there was one.
+            let event = self.consumer.poll(wait);
             wait = Duration::ZERO;
             match event {
-                Ok(_) => uphold(Invariant::NoLoss, false, || {
+                None => {}
+                Some(Ok(_)) => uphold(Invariant::NoLoss, false, || {
                     format!("a record of topic {:?} came past the queue that counts them", self.topic)
                 }),
-                Err(error) => self.judge(error)?,
+                Some(Err(error)) => self.judge(error)?,
             }
         }
         Ok(())
@@ -146,65 +162,123 @@ impl KafkaConsumer {
     /// Delivers nothing more of what was fetched of `partition`.
     fn forget(&mut self, partition: PartitionId) {
         self.intake.end(partition);
-        self.ready.retain(|ready| !matches!(ready, Ok(fetched) if fetched.partition == partition));
+        self.unheard.remove(&partition);
+        self.refused.remove(&partition);
+        self.ready.retain(|ready| match ready {
+            Ok(fetched) => fetched.partition != partition,
+            Err(LogError::OffsetOutOfRange { partition: at, .. }) => *at != partition,
+            Err(_) => true,
+        });
     }
 
     /// Takes records out of librdkafka, at most one fetch in all, waiting up to `wait` for the first.
     fn fill(&mut self, wait: Duration) {
+        self.attach_unheard();
         let mut troubled = Vec::new();
         let mut wait = wait;
         while self.intake.taken_count() < limits::FETCH_RECORDS_MAX - BATCH_MAX
             && self.intake.taken_bytes() < limits::FETCH_BYTES_MAX
         {
-            let batch = if wait.is_zero() { self.queue.take() } else { self.queue.wait(wait) };
+            let batch = self.queue.take(wait);
             if batch.len() == 0 {
                 break;
             }
             wait = Duration::ZERO;
             for message in batch.iter() {
+                let partition = partition_id(message.partition());
+                self.unheard.remove(&partition);
                 if let Err(error) = self.intake.take(message, &self.clock) {
-                    troubled.push((crate::partition::partition_id(message.partition()), error));
+                    troubled.push((partition, error));
                 }
             }
         }
         self.ready.extend(self.intake.finish().into_iter().map(Ok));
         for (partition, error) in troubled {
-            let told = self.partition_failed(partition, error);
-            self.ready.push_back(Err(told));
+            if is_out_of_range(error.code) {
+                self.refused.insert(partition, error);
+            } else {
+                let told = self.group().context().explain(error);
+                self.ready.push_back(Err(log_error(&self.place, &self.topic, &told)));
+            }
+        }
+        self.look_into_refused();
+    }
+
+    /// Looks into the positions that were refused. librdkafka fetches nothing of their partitions until
+    /// they are begun again, so one that can't be looked into now stays here for the next poll.
+    fn look_into_refused(&mut self) {
+        for (partition, error) in std::mem::take(&mut self.refused) {
+            let outcome = match self.held(partition) {
+                Ok(held) => self.position_refused(partition, held, &error),
+                Err(unknown) => {
+                    self.refused.insert(partition, error);
+                    Err(unknown)
+                }
+            };
+            self.ready.extend(outcome.err().map(Err));
         }
     }
 
-    fn partition_failed(&mut self, partition: PartitionId, error: NativeError) -> LogError {
-        let wanted = self.intake.next_of(partition);
-        if !is_out_of_range(error.code) {
-            return log_error(&self.place, &self.topic, &self.group().context().explain(error));
-        }
+    fn held(&self, partition: PartitionId) -> Result<OffsetRange, LogError> {
         let topic = self.topic.clone();
-        let held = self.readers.ask_blocking(|reader| reader.watermarks(&topic, &[partition]));
-        match held.map(|held| held[&partition]) {
-            Ok(held) if held.start() <= wanted && wanted <= held.end() => {
-                // It is there: the check itself has failed, on a change of leaders for instance.
-                let restarted = self.begin(&[(partition, wanted)]);
-                restarted.err().unwrap_or_else(|| log_error(&self.place, &self.topic, &error))
-            }
-            Ok(held) => out_of_range(&self.topic, partition, wanted, held),
-            Err(error) => error,
+        let held = self.readers.ask_blocking(|reader| reader.watermarks(&topic, &[partition]))?;
+        Ok(held[&partition])
+    }
+
+    fn position_refused(
+        &mut self,
+        partition: PartitionId,
+        held: OffsetRange,
+        error: &NativeError,
+    ) -> Result<(), LogError> {
+        let wanted = self.intake.next_of(partition);
+        if wanted < held.start() || held.end() < wanted {
+            return Err(out_of_range(&self.topic, partition, wanted, held));
         }
+        self.begin_anew(partition, wanted, error)
+    }
+
+    /// A position was refused that is there. Brokers do that for a moment when a partition is new or
+    /// changes its leader, and librdkafka stops fetching then.
+    fn begin_anew(
+        &mut self,
+        partition: PartitionId,
+        wanted: Offset,
+        error: &NativeError,
+    ) -> Result<(), LogError> {
+        let count = match self.restarts.get(&partition) {
+            Some((at, count)) if *at == wanted => count + 1,
+            _ => 1,
+        };
+        self.restarts.insert(partition, (wanted, count));
+        tracing::warn!(topic = self.topic, %partition, offset = %wanted, reason = error.reason, "begun anew");
+        self.begin(&[(partition, wanted)])?;
+        if count % RESTARTS_MAX == 0 {
+            return Err(log_error(&self.place, &self.topic, error));
+        }
+        Ok(())
     }
 
     /// Has librdkafka fetch the partitions from these offsets on, whether it fetches them already or not.
+    /// Keeps what is ready to be delivered.
     fn begin(&mut self, positions: &[(PartitionId, Offset)]) -> Result<(), LogError> {
         let (jumping, new): (Vec<_>, Vec<_>) =
             positions.iter().copied().partition(|(partition, _)| self.group().is_fetched(*partition));
         for (partition, from) in positions {
-            self.forget(*partition);
-            self.queue
-                .attach(&self.topic, native_partition(*partition))
-                .map_err(|error| log_error(&self.place, &self.topic, &error))?;
             self.intake.start(*partition, *from);
+            self.unheard.insert(*partition);
         }
+        self.attach_unheard();
         let begun = self.assign(&new).and_then(|()| self.jump(&jumping));
         begun.map_err(|error| log_error(&self.place, &self.topic, &error.into()))
+    }
+
+    /// A stop that is under way clears where a partition's records go, at a moment nobody tells. What
+    /// came meanwhile waits in the partition's own queue, and comes along when it is attached again.
+    fn attach_unheard(&self) {
+        for partition in &self.unheard {
+            self.queue.attach(&self.topic, native_partition(*partition));
+        }
     }
 
     fn assign(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
@@ -280,6 +354,7 @@ impl LogConsumer for KafkaConsumer {
     fn start(&mut self, positions: &Positions) -> Result<(), LogError> {
         let owned: Vec<_> =
             positions.iter().filter(|(partition, _)| self.owned.contains(partition)).collect();
+        owned.iter().for_each(|(partition, _)| self.forget(*partition));
         self.begin(&owned)
     }
 

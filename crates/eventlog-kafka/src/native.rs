@@ -1,8 +1,8 @@
 //! The few calls of librdkafka that rust-rdkafka does not offer, each behind a safe type.
 //! The only `unsafe` code of this crate.
 //!
-//! What is needed and missing there: messages in batches, the offset of a partition's end (an event
-//! without it is all rust-rdkafka hands on), reading a partition without any group, and a topic's id.
+//! What is needed and missing there: the offset of a partition's end (rust-rdkafka hands on an event
+//! without it), reading a partition without any group, and a topic's id.
 
 #![expect(unsafe_code, reason = "librdkafka is a C library; each block says why it is sound")]
 
@@ -17,7 +17,7 @@ use rdkafka::bindings::{
     rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_error,
     rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id,
     rd_kafka_TopicPartitionInfo_partition, rd_kafka_Uuid_least_significant_bits,
-    rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t, rd_kafka_consume_batch_queue,
+    rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t, rd_kafka_consume_queue,
     rd_kafka_consume_start_queue, rd_kafka_consume_stop, rd_kafka_error_code,
     rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error,
     rd_kafka_event_error_string, rd_kafka_event_t, rd_kafka_last_error, rd_kafka_message_destroy,
@@ -81,50 +81,41 @@ impl<C: ConsumerContext> FetchQueue<C> {
         Self { queue, messages: vec![ptr::null_mut(); batch_max], consumer }
     }
 
-    /// Sends what is fetched of a partition to this queue. Holds until the consumer is dropped,
-    /// whatever is assigned meanwhile (`RD_KAFKA_Q_F_FWD_APP`).
+    /// Sends what is fetched of a partition to this queue, until its fetching is stopped. Messages
+    /// that wait in the partition's own queue come along.
     ///
-    /// # Errors
-    /// When the topic's name can't be one.
-    pub fn attach(&self, topic: &str, partition: i32) -> Result<(), NativeError> {
-        let topic = c_string(topic)?;
+    /// # Panics
+    /// When the topic's name has a zero byte: no topic's has.
+    pub fn attach(&self, topic: &str, partition: i32) {
+        let topic = c_string(topic).expect("a topic that was subscribed to has no zero byte in its name");
         // SAFETY: client and queue are alive; the partition's queue is released after it was forwarded,
         // which keeps it alive inside librdkafka.
         unsafe {
             let source =
                 rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), topic.as_ptr(), partition);
-            if source.is_null() {
-                return Err(NativeError::new(RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+            if !source.is_null() {
+                rd_kafka_queue_forward(source, self.queue.as_ptr());
+                rd_kafka_queue_destroy(source);
             }
-            rd_kafka_queue_forward(source, self.queue.as_ptr());
-            rd_kafka_queue_destroy(source);
         }
-        Ok(())
     }
 
-    /// Takes what is there, at most `batch_max` messages, without waiting.
-    pub fn take(&mut self) -> Batch<'_> {
-        let count_max = self.messages.len();
-        self.take_up_to(count_max, Duration::ZERO)
-    }
-
-    /// Waits up to `wait` for one message. (Waiting for more would wait the whole time for a full batch.)
-    pub fn wait(&mut self, wait: Duration) -> Batch<'_> {
-        self.take_up_to(1, wait)
-    }
-
-    fn take_up_to(&mut self, count_max: usize, wait: Duration) -> Batch<'_> {
-        // SAFETY: `messages` has room for `count_max` pointers, and the queue is alive.
-        let taken = unsafe {
-            rd_kafka_consume_batch_queue(
-                self.queue.as_ptr(),
-                millis(wait),
-                self.messages.as_mut_ptr(),
-                count_max.min(self.messages.len()),
-            )
-        };
-        // -1 says that the queue is closed: nothing comes any more.
-        let taken = usize::try_from(taken).unwrap_or(0);
+    /// Waits up to `wait` for a message, then takes what else is there, at most `batch_max` in all.
+    ///
+    /// One by one: librdkafka's own batch call (`rd_kafka_consume_batch_queue`, up to 2.13.1) counts the
+    /// notice of a partition's end as a record, so that a rebalance right after it skips the next one.
+    pub fn take(&mut self, wait: Duration) -> Batch<'_> {
+        let mut wait = millis(wait);
+        let mut taken = 0;
+        for place in &mut self.messages {
+            // SAFETY: the queue is alive.
+            *place = unsafe { rd_kafka_consume_queue(self.queue.as_ptr(), wait) };
+            if place.is_null() {
+                break;
+            }
+            wait = 0;
+            taken += 1;
+        }
         Batch(&mut self.messages[..taken])
     }
 }
@@ -156,7 +147,7 @@ impl Batch<'_> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         for message in self.0.iter_mut() {
-            // SAFETY: each was handed to us by `rd_kafka_consume_batch_queue` and is destroyed once.
+            // SAFETY: each was handed to us by `rd_kafka_consume_queue` and is destroyed once.
             unsafe { rd_kafka_message_destroy(*message) };
             *message = ptr::null_mut();
         }

@@ -185,8 +185,15 @@ impl KafkaOptions {
             .set("client.id", "laker")
             .set("allow.auto.create.topics", "false")
             .set("reconnect.backoff.max.ms", "2000")
-            .set_log_level(RDKafkaLogLevel::Info);
+            .set_log_level(self.log_level());
         config
+    }
+
+    fn log_level(&self) -> RDKafkaLogLevel {
+        match self.properties.contains_key("debug") {
+            true => RDKafkaLogLevel::Debug,
+            false => RDKafkaLogLevel::Info,
+        }
     }
 
     /// The user's properties stand over ours; the reserved ones were refused before.

@@ -20,6 +20,8 @@ use crate::partition::{native_offset, native_partition, partition_id};
 
 /// Messages taken out of librdkafka's queue at once.
 const BATCH_MAX: usize = 1_000;
+/// Events of the client that are handled at once.
+const EVENTS_MAX: usize = 32;
 /// How long one question about an error is given, before what is known of it is looked at.
 const QUESTION_WAIT: Duration = Duration::from_secs(1);
 /// When no broker at all can be reached, more are not waited for.
@@ -140,7 +142,10 @@ impl Reader {
 
     /// Lets librdkafka hand over its log and its troubles.
     fn serve(&self) {
-        while self.consumer.poll(Duration::ZERO).is_some() {}
+        for _ in 0..EVENTS_MAX {
+            // A poll without a wait handles one event, and says nothing of whether there was one.
+            let _ = self.consumer.poll(Duration::ZERO);
+        }
     }
 
     /// Identity, partitions and watermarks of `topic`.
@@ -227,13 +232,19 @@ impl Reader {
     /// # Errors
     /// As `EventLog::read`.
     pub fn read(&mut self, topic: &str, from: &Positions, bytes_max: usize) -> Result<Ahead, LogError> {
-        let mut attempts = 0;
+        let mut attempts = 1;
         loop {
-            attempts += 1;
             match self.try_read(topic, from, bytes_max) {
-                // Retention went on between the question where it begins and the reading.
-                Err(LogError::OffsetOutOfRange { wanted, first, .. })
-                    if wanted < first && attempts < ATTEMPTS_MAX => {}
+                // Retention went on between the question where it begins and the reading; or a broker
+                // refused for a moment what it has.
+                Err(LogError::OffsetOutOfRange { wanted, next, .. }) if wanted <= next => {
+                    if attempts == ATTEMPTS_MAX {
+                        return Err(
+                            self.unavailable(topic, "its first offsets go away faster than they are read")
+                        );
+                    }
+                    attempts += 1;
+                }
                 outcome => return outcome,
             }
         }
@@ -373,8 +384,7 @@ impl Fetch {
         let share = self.bytes_max.checked_div(self.ends.len()).unwrap_or(0);
         let mut heard = self.clock.monotonic();
         while !self.ends.is_empty() {
-            let taken = self.take(&mut queue, Duration::ZERO)?;
-            if taken == 0 && self.take(&mut queue, limits::POLL_WAIT)? == 0 {
+            if self.take(&mut queue)? == 0 {
                 if self.clock.monotonic().saturating_sub(heard) > limits::CONNECT_DEADLINE {
                     let reason = "nothing came within the time a connection may take".to_owned();
                     return Err((None, NativeError { code: RDKafkaErrorCode::OperationTimedOut, reason }));
@@ -387,8 +397,8 @@ impl Fetch {
         Ok(())
     }
 
-    fn take(&mut self, queue: &mut FetchQueue<Context>, wait: Duration) -> Result<usize, FetchError> {
-        let batch = if wait.is_zero() { queue.take() } else { queue.wait(wait) };
+    fn take(&mut self, queue: &mut FetchQueue<Context>) -> Result<usize, FetchError> {
+        let batch = queue.take(limits::POLL_WAIT);
         for message in batch.iter() {
             let partition = partition_id(message.partition());
             let Some(end) = self.ends.get(&partition) else { continue };

@@ -12,6 +12,18 @@ use rdkafka::client::DefaultClientContext;
 pub const POLL_WAIT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Connects as Laker would. `RUST_LOG` and `LAKER_TEST_KAFKA_DEBUG` (librdkafka's `debug` property)
+/// show what happens on the way.
+pub fn connect(brokers: &str) -> Arc<KafkaLog> {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+    let mut options = KafkaOptions::new(brokers);
+    if let Ok(facilities) = std::env::var("LAKER_TEST_KAFKA_DEBUG") {
+        options.properties.insert("debug".to_owned(), facilities);
+    }
+    Arc::new(KafkaLog::connect(options, Clock::system()).unwrap())
+}
+
 /// The servers to test on; without them a test has nothing to say, except in CI.
 pub fn brokers() -> Option<String> {
     match std::env::var("LAKER_TEST_KAFKA") {
@@ -22,10 +34,6 @@ pub fn brokers() -> Option<String> {
             None
         }
     }
-}
-
-pub fn connect(brokers: &str) -> Arc<KafkaLog> {
-    Arc::new(KafkaLog::connect(KafkaOptions::new(brokers), Clock::system()).unwrap())
 }
 
 pub fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
