@@ -1,7 +1,7 @@
 //! Columns as they grow: one value per row, nulls filled in when the next value comes.
 //!
 //! A value is pushed for a row; rows between it and the one before are null. So a table of a
-//! thousand columns costs an event with ten fields ten pushes. A push that fails changes nothing.
+//! thousand columns costs an event with ten fields ten pushes. A push that fails leaves nothing.
 
 use std::sync::Arc;
 
@@ -50,7 +50,8 @@ impl Column {
         }
     }
 
-    /// Puts `value`, which is not null, into `row`: all of it, or nothing.
+    /// Puts `value`, which is not null, into `row`: all of it, or nothing. An object is put in
+    /// whole only as an element of a list.
     pub(crate) fn push(
         &mut self,
         row: usize,
@@ -340,6 +341,7 @@ impl StructColumn {
         self.validity.0.append_non_null();
     }
 
+    /// Only for elements of lists. When it fails, fields may be left of it, which the list cuts off.
     fn push(&mut self, row: usize, value: Value<'_>, scratch: &mut Vec<Resolved>) -> Result<(), Reason> {
         if value.kind() != Kind::Object {
             return Err(Reason::WrongType);
@@ -355,11 +357,9 @@ impl StructColumn {
             self.push_field(row, value.at(key + 1), target, scratch)
         });
         scratch.truncate(base);
-        match pushed {
-            Ok(()) => self.begin(row),
-            Err(_) => self.columns.iter_mut().for_each(|column| column.truncate(row)),
-        }
-        pushed
+        pushed?;
+        self.begin(row);
+        Ok(())
     }
 
     fn push_field(

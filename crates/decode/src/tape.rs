@@ -5,6 +5,10 @@ use std::borrow::Cow;
 use crate::json::{JsonError, Kind, Sink, scan};
 use crate::text::unescape;
 
+/// Nodes of one event whose memory is kept for the next: 1 MiB. An event of sixteen megabytes may
+/// have eight million.
+const NODES_KEPT_MAX: usize = 65_536;
+
 /// One value or key. Positions are bytes of the event; `next` is the node after the whole value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
@@ -25,6 +29,7 @@ impl Tape {
     /// Scans the value at `pos`; returns the index after it.
     pub(crate) fn scan(&mut self, bytes: &[u8], pos: usize, depth_max: usize) -> Result<usize, JsonError> {
         self.nodes.clear();
+        self.nodes.shrink_to(NODES_KEPT_MAX);
         self.open.clear();
         scan(bytes, pos, depth_max, self)
     }

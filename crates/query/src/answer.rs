@@ -9,7 +9,8 @@ use std::time::Duration;
 use arrow::compute::cast;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use event::{Clock, TimestampMicros, limits};
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -83,7 +84,7 @@ pub enum LogPart {
 }
 
 impl Freshness {
-    /// One line for a person: `logs: table version 12 (3 s ago) + 120 events from the log`.
+    /// One line, fit for a person and for a header: `logs: table version 12 (3 s ago) + 120 events from the log`.
     #[must_use]
     pub fn text(&self, now: TimestampMicros) -> String {
         let version = match self.version {
@@ -99,7 +100,7 @@ impl Freshness {
             }
             LogPart::Unread { reason } => format!("; events not yet landed are missing: {reason}"),
         };
-        format!("{}: {version}{log}", self.table)
+        format!("{}: {version}{log}", self.table).replace(char::is_control, " ")
     }
 
     fn age(&self, now: TimestampMicros) -> String {
@@ -140,33 +141,62 @@ impl Answer {
         Self { schema, rows: Rows(stream::iter([Ok(batch)]).boxed()), freshness }
     }
 
-    /// The answer that DataFusion computes, within `bounds`.
+    /// The answer that `plan` computes, within `bounds`.
     ///
-    /// A task of its own computes it, so that the deadline also ends a statement whose rows nobody
-    /// takes. It ends as well when the answer is dropped.
+    /// A task of its own computes it. The deadline is kept on both sides: here for whoever
+    /// waits, there for a statement whose rows nobody takes. Dropping the answer ends the task.
     pub(crate) fn running(
-        stream: SendableRecordBatchStream,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
         bounds: Bounds,
         freshness: Vec<Freshness>,
     ) -> Self {
-        let schema = plain_schema(&stream.schema());
+        let schema = plain_schema(&plan.schema());
         let (batches, received) = mpsc::channel(BATCHES_AHEAD);
         let (end, ended) = oneshot::channel();
-        tokio::spawn(compute(stream, schema.clone(), bounds, batches, end));
-        let rows = stream::unfold(Some((received, ended)), |receiving| async move {
-            let (mut received, ended) = receiving?;
-            match received.recv().await {
-                Some(batch) => Some((Ok(batch), Some((received, ended)))),
-                None => ended.await.unwrap_or_else(|_| Err(died())).err().map(|error| (Err(error), None)),
+        let receiving = Receiving { clock: bounds.clock.clone(), deadline: bounds.deadline, received, ended };
+        let allowed = bounds.allowed;
+        tokio::spawn(compute(plan, context, schema.clone(), bounds, batches, end));
+        let rows = stream::unfold(Some(receiving), move |receiving| async move {
+            let mut receiving = receiving?;
+            match receiving.next().await {
+                None => Some((Err(QueryError::timeout(allowed)), None)),
+                Some(Ok(Some(batch))) => Some((Ok(batch), Some(receiving))),
+                Some(Ok(None)) => None,
+                Some(Err(error)) => Some((Err(error), None)),
             }
         });
         Self { schema, rows: Rows(rows.boxed()), freshness }
     }
 }
 
-/// Sends the rows of `stream`, then how it ended.
+/// The end of a running statement at which rows are taken.
+struct Receiving {
+    clock: Clock,
+    deadline: Duration,
+    received: mpsc::Receiver<RecordBatch>,
+    ended: oneshot::Receiver<Result<(), QueryError>>,
+}
+
+impl Receiving {
+    /// The next batch, or none behind the last one; nothing at all after the deadline.
+    async fn next(&mut self) -> Option<Result<Option<RecordBatch>, QueryError>> {
+        let left = self.deadline.saturating_sub(self.clock.monotonic());
+        let (received, ended) = (&mut self.received, &mut self.ended);
+        let next = async {
+            match received.recv().await {
+                Some(batch) => Ok(Some(batch)),
+                None => ended.await.unwrap_or_else(|_| Err(died())).map(|()| None),
+            }
+        };
+        self.clock.timeout(left, next).await
+    }
+}
+
+/// Sends the rows of `plan`, then how it ended.
 async fn compute(
-    stream: SendableRecordBatchStream,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
     schema: SchemaRef,
     bounds: Bounds,
     batches: mpsc::Sender<RecordBatch>,
@@ -176,7 +206,7 @@ async fn compute(
     let left = deadline.saturating_sub(clock.monotonic());
     let ended = tokio::select! {
         () = batches.closed() => return,
-        ended = clock.timeout(left, forward(stream, &schema, &batches)) => ended,
+        ended = clock.timeout(left, forward(plan, context, &schema, &batches)) => ended,
     };
     drop(permit);
     // Nobody hears it when the answer was dropped in this moment.
@@ -184,10 +214,12 @@ async fn compute(
 }
 
 async fn forward(
-    mut stream: SendableRecordBatchStream,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
     schema: &SchemaRef,
     batches: &mpsc::Sender<RecordBatch>,
 ) -> Result<(), QueryError> {
+    let mut stream = execute_stream(plan, context)?;
     while let Some(batch) = stream.next().await {
         if batches.send(plain(&batch?, schema)?).await.is_err() {
             break;
@@ -196,7 +228,7 @@ async fn forward(
     Ok(())
 }
 
-fn died() -> QueryError {
+pub(crate) fn died() -> QueryError {
     QueryError::new(QueryErrorKind::Internal, "the statement died; the server's log says why")
 }
 

@@ -1,16 +1,16 @@
 //! Statements from text to stream.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_schema::Schema;
+use arrow_schema::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::execution::cache::cache_manager::{CacheManager, CacheManagerConfig};
-use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use decode::DecodeOptions;
@@ -19,14 +19,16 @@ use eventlog::EventLog;
 use object_store::ObjectStore;
 use table::{Layout, Table};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::answer::{Answer, Bounds, Freshness};
+use crate::answer::{Answer, Bounds, Freshness, died};
 use crate::describe;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::scan::LakeTable;
 use crate::seam::{Seam, Seen};
 use crate::session::{Lake, Session};
 use crate::statement::{QueryStatement, Statement};
+use crate::workers::{with_pauses, workers};
 
 /// A stream that can be asked: its table, its dead letters, and the log behind both.
 #[derive(Clone)]
@@ -65,7 +67,7 @@ pub struct QueryOptions {
     pub seam_bytes_max: usize,
     /// Time for one statement, until its last row.
     pub deadline: Duration,
-    /// Threads one statement spreads over; as many as there are cores when `None`.
+    /// Partitions one statement is spread over; as many as there are cores when `None`.
     pub threads: Option<NonZeroUsize>,
     /// Statements that run at a time.
     pub running_max: usize,
@@ -90,14 +92,19 @@ impl Default for QueryOptions {
 /// SQL over a set of streams.
 #[derive(Debug)]
 pub struct QueryEngine {
+    inner: Arc<Inner>,
+    running: Arc<Semaphore>,
+    waiting: Semaphore,
+}
+
+#[derive(Debug)]
+struct Inner {
     streams: Vec<Stream>,
     /// Names of all tables: that of stream `n` at `2n`, that of its dead letters behind it.
     tables: Vec<String>,
     session: Session,
-    options: QueryOptions,
+    allowed: Duration,
     clock: Clock,
-    waiting: Arc<Semaphore>,
-    running: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -113,19 +120,9 @@ impl QueryEngine {
     /// # Errors
     /// When two sources have one name, or DataFusion refuses the options.
     pub fn new(sources: Vec<QuerySource>, options: QueryOptions, clock: Clock) -> Result<Self, QueryError> {
-        let tables = table_names(&sources)?;
-        let lakes = sources.iter().enumerate().map(|(index, source)| Lake::new(index, source.store.clone()));
-        let lakes = lakes.collect::<Result<Vec<_>, _>>()?;
-        let session = Session::new(&lakes, &options)?;
-        let mut streams: Vec<Stream> = Vec::new();
-        for (source, lake) in sources.into_iter().zip(lakes) {
-            let reader = reader(&streams, &lake, options.footer_bytes)?;
-            let seam = Seam::new(source, options.seam_bytes_max, clock.clone());
-            streams.push(Stream { seam, lake, reader });
-        }
-        let waiting = Arc::new(Semaphore::new(options.waiting_max));
         let running = Arc::new(Semaphore::new(options.running_max));
-        Ok(Self { streams, tables, session, options, clock, waiting, running })
+        let waiting = Semaphore::new(options.waiting_max);
+        Ok(Self { inner: Arc::new(Inner::new(sources, &options, clock)?), running, waiting })
     }
 
     /// Runs one statement. It sees every event that was acknowledged before the call, once, unless
@@ -135,37 +132,58 @@ impl QueryEngine {
     /// [`QueryError`] says whose turn it is. Errors that happen while rows are computed come in
     /// their stream.
     pub async fn run(&self, sql: &str) -> Result<Answer, QueryError> {
-        let started = self.clock.monotonic();
-        let allowed = self.options.deadline;
-        let busy =
-            |_| QueryError::new(QueryErrorKind::Unavailable, "too many statements are waiting; try again");
-        let waiting = self.waiting.clone().try_acquire_owned().map_err(busy)?;
-        let answer = self.clock.timeout(allowed, self.answer(sql, started + allowed, waiting)).await;
-        answer.unwrap_or_else(|| Err(QueryError::timeout(allowed)))
+        let Inner { clock, allowed, .. } = &*self.inner;
+        let deadline = clock.monotonic() + *allowed;
+        let answer = clock.timeout(*allowed, self.run_until(deadline, sql)).await;
+        answer.unwrap_or_else(|| Err(QueryError::timeout(*allowed)))
     }
 
-    async fn answer(
-        &self,
-        sql: &str,
-        deadline: Duration,
-        waiting: OwnedSemaphorePermit,
-    ) -> Result<Answer, QueryError> {
+    async fn run_until(&self, deadline: Duration, sql: &str) -> Result<Answer, QueryError> {
         if sql.len() > limits::SQL_BYTES_MAX {
             let message = format!("the statement is longer than {} bytes", limits::SQL_BYTES_MAX);
             return Err(QueryError::new(QueryErrorKind::TooLarge, message));
         }
-        let statement = Statement::parse(sql, &self.tables)?;
-        let running = self.running.clone().acquire_owned().await;
-        let permit = running.expect("this semaphore is never closed");
-        drop(waiting);
-        match statement {
+        let permit = self.permit().await?;
+        let Inner { clock, allowed, .. } = &*self.inner;
+        let bounds = Bounds { clock: clock.clone(), deadline, allowed: *allowed, permit };
+        let (inner, sql) = (self.inner.clone(), sql.to_owned());
+        let task = workers()?.spawn(async move { inner.answer(&sql, bounds).await });
+        AbortOnDropHandle::new(task).await.unwrap_or_else(|_| Err(died()))
+    }
+
+    /// The right to run, at once or after waiting in a queue that has an end.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        if let Ok(permit) = self.running.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let busy =
+            |_| QueryError::new(QueryErrorKind::Unavailable, "too many statements are waiting; try again");
+        let _waiting = self.waiting.try_acquire().map_err(busy)?;
+        let permit = self.running.clone().acquire_owned().await;
+        Ok(permit.expect("this semaphore is never closed"))
+    }
+}
+
+impl Inner {
+    fn new(sources: Vec<QuerySource>, options: &QueryOptions, clock: Clock) -> Result<Self, QueryError> {
+        let tables = table_names(&sources)?;
+        let lakes = sources.iter().enumerate().map(|(index, source)| Lake::new(index, source.store.clone()));
+        let lakes = lakes.collect::<Result<Vec<_>, _>>()?;
+        let session = Session::new(&lakes, options)?;
+        let mut streams: Vec<Stream> = Vec::new();
+        for (source, lake) in sources.into_iter().zip(lakes) {
+            let reader = reader(&streams, &lake, options.footer_bytes)?;
+            let seam = Seam::new(source, options.seam_bytes_max, clock.clone());
+            streams.push(Stream { seam, lake, reader });
+        }
+        Ok(Self { streams, tables, session, allowed: options.deadline, clock })
+    }
+
+    async fn answer(&self, sql: &str, bounds: Bounds) -> Result<Answer, QueryError> {
+        match Statement::parse(sql, &self.tables)? {
             Statement::ShowTables => Ok(Answer::ready(describe::tables(&self.tables), Vec::new())),
             Statement::Describe(table) => self.describe(table).await,
-            Statement::Query(query) => {
-                let bounds =
-                    Bounds { clock: self.clock.clone(), deadline, allowed: self.options.deadline, permit };
-                self.query(query, bounds).await
-            }
+            Statement::Query(query) => self.query(query, bounds).await,
         }
     }
 
@@ -178,16 +196,16 @@ impl QueryEngine {
     async fn query(&self, query: QueryStatement, bounds: Bounds) -> Result<Answer, QueryError> {
         let seen = self.see(query.tables().iter().copied()).await?;
         let freshness = self.freshness(&seen);
-        let schemas: Vec<&Schema> = seen.values().map(|seen| &*seen.schema).collect();
+        let schemas: Vec<SchemaRef> = seen.values().map(|seen| seen.schema.clone()).collect();
         let ast = query.into_ast(&self.tables, &schemas);
         let tables =
             seen.into_iter().map(|(table, seen)| (self.tables[table].clone(), self.provider(table, seen)));
         let state = self.session.statement(self.clock.now(), tables.collect())?;
-        let plan = state.statement_to_plan(DataFusionStatement::Statement(ast)).await?;
+        let plan = state.statement_to_plan(DataFusionStatement::Statement(ast)).await;
+        let plan = plan.map_err(|error| QueryError::from_planner(error, &schemas))?;
         read_only().verify_plan(&plan)?;
-        let plan = state.create_physical_plan(&plan).await?;
-        let rows = execute_stream(plan, state.task_ctx())?;
-        Ok(Answer::running(rows, bounds, freshness))
+        let plan = with_pauses(state.create_physical_plan(&plan).await?)?;
+        Ok(Answer::running(plan, state.task_ctx(), bounds, freshness))
     }
 
     /// The tables as they are now, each stream looked at once.
@@ -197,10 +215,10 @@ impl QueryEngine {
         for table in tables {
             let (index, is_dead) = (table / 2, table % 2 == 1);
             let seam = &self.streams[index].seam;
-            if !sights.contains_key(&index) {
-                sights.insert(index, seam.look().await?);
-            }
-            let sight = &sights[&index];
+            let sight = match sights.entry(index) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(seam.look().await?),
+            };
             seen.insert(table, if is_dead { seam.dead(sight).await? } else { seam.rows(sight) });
         }
         Ok(seen)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrow_schema::SchemaRef;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -94,6 +95,23 @@ impl QueryError {
             ErrorKind::Settings | ErrorKind::Data => QueryErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
+    }
+
+    /// An error of the planner, which does not know what fields a struct column has.
+    pub(crate) fn from_planner(error: DataFusionError, schemas: &[SchemaRef]) -> Self {
+        let refused = Self::from(error);
+        let field =
+            refused.message.strip_prefix("Field ").and_then(|rest| rest.strip_suffix(" not found in struct"));
+        let Some(field) = field else { return refused };
+        let fields: Vec<&str> = schemas
+            .iter()
+            .flat_map(|schema| schema.flattened_fields())
+            .map(|field| field.name().as_str())
+            .collect();
+        Self::bad_sql(match names::nearest(field, fields.into_iter()) {
+            Some(name) => format!("no field {field:?} in this struct; did you mean {name:?}?"),
+            None => format!("no field {field:?} in this struct; DESCRIBE lists the fields"),
+        })
     }
 
     pub(crate) fn from_parser(error: &ParserError) -> Self {

@@ -9,16 +9,24 @@
 pub mod engine;
 /// What a statement is, and which tables it names.
 mod statement;
+/// How deep a statement may be.
+mod depth;
+/// What the identifiers of a query mean, and what its columns are called.
+mod identifiers;
 /// Names as people write them: any case, and the nearest name when there is none.
 mod names;
 /// One version of a table, and the log from that version's offsets on.
 mod seam;
+/// One piece of work for all who wait for it.
+mod shared;
 /// Decoded records that have not landed yet, kept from statement to statement.
 mod tail;
 /// Table and tail as one table for DataFusion.
 mod scan;
 /// Files that cannot hold a row a filter lets through.
 mod prune;
+/// The threads that plan statements and compute answers.
+mod workers;
 /// DataFusion, set up so that it can only read what it is given.
 mod session;
 /// What a statement brings: rows, and how fresh they are.

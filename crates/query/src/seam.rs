@@ -9,18 +9,17 @@
 //! those from the log count from the greater of the two positions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use event::{Clock, Positions, TimestampMicros, limits};
 use eventlog::{Ahead, EventLog, LogError, TopicDescription};
 use table::{Snapshot, Table};
-use tokio::sync::Mutex;
 
 use crate::answer::LogPart;
 use crate::engine::QuerySource;
 use crate::error::{QueryError, QueryErrorKind};
+use crate::shared::Shared;
 use crate::tail::{Extended, Tail, count};
 
 /// Times a reading is begun anew because the log dropped, or the table took, what was about to be
@@ -33,15 +32,7 @@ pub(crate) struct Seam {
     source: QuerySource,
     bytes_max: usize,
     clock: Clock,
-    tickets: AtomicU64,
-    kept: Mutex<Kept>,
-}
-
-/// What the last look left behind.
-#[derive(Debug, Default)]
-struct Kept {
-    ticket: u64,
-    sight: Option<Result<Arc<Sight>, QueryError>>,
+    sight: Shared<Result<Arc<Sight>, QueryError>>,
 }
 
 /// A stream as it was at one moment.
@@ -73,26 +64,13 @@ pub(crate) struct Seen {
 
 impl Seam {
     pub(crate) fn new(source: QuerySource, bytes_max: usize, clock: Clock) -> Self {
-        Self { source, bytes_max, clock, tickets: AtomicU64::new(0), kept: Mutex::default() }
+        Self { source, bytes_max, clock, sight: Shared::default() }
     }
 
-    /// The stream as it is now: at no moment before this call.
-    ///
-    /// Statements that wait for each other here share a look: one that was begun after a statement
-    /// arrived is as good for it as one of its own.
+    /// The stream as it is now: at no moment before this call. Statements that wait for each other
+    /// here share a look.
     pub(crate) async fn look(&self) -> Result<Arc<Sight>, QueryError> {
-        let arrived = self.tickets.fetch_add(1, Ordering::SeqCst);
-        let mut kept = self.kept.lock().await;
-        if kept.ticket > arrived
-            && let Some(sight) = &kept.sight
-        {
-            return sight.clone();
-        }
-        let begun = self.tickets.fetch_add(1, Ordering::SeqCst);
-        let before = kept.sight.take().and_then(Result::ok);
-        let sight = self.look_anew(before).await.map(Arc::new);
-        *kept = Kept { ticket: begun, sight: Some(sight.clone()) };
-        sight
+        self.sight.get(async |before| self.look_anew(before.and_then(Result::ok)).await.map(Arc::new)).await
     }
 
     async fn look_anew(&self, before: Option<Arc<Sight>>) -> Result<Sight, QueryError> {

@@ -1,16 +1,11 @@
 //! What a statement is, and which tables it names.
-//!
-//! Names follow SQL with one relaxation: what is quoted is taken to the letter, what is not quoted
-//! finds the name that differs by case alone. So `userId`, `USERID` and `"userId"` all name the
-//! column `userId`, and no field of an event needs quotes for being written in camel case.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use arrow_schema::{DataType, Fields, Schema};
+use arrow_schema::SchemaRef;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, ShowStatementOptions, Statement as Ast, TableFactor, Value, Visit,
+    Ident, ObjectName, ObjectNamePart, Query, ShowStatementOptions, Statement as Ast, TableFactor, Visit,
     VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -18,11 +13,16 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
+use crate::depth;
 use crate::error::QueryError;
+use crate::identifiers::{self, resolve_ident};
 use crate::names;
 
 /// Deepest nesting of a statement.
 const DEPTH_MAX: usize = 50;
+
+/// Tables a statement may read, those of `WITH` counted wherever they are used.
+const RELATIONS_MAX: usize = 200;
 
 /// Catalog and schema the tables are in, for tools that write them out.
 pub(crate) const PLACE: [&str; 2] = ["laker", "public"];
@@ -70,8 +70,10 @@ impl Statement {
 impl QueryStatement {
     fn new(mut ast: Ast, tables: &[String]) -> Result<Self, QueryError> {
         let mut common = CommonTables::default();
-        let _ = ast.visit(&mut common);
-        let mut named = NamedTables { tables, common: &common.names, found: BTreeSet::new() };
+        if Visit::visit(&ast, &mut common).is_break() {
+            return Err(QueryError::bad_sql(format!("the statement reads more than {RELATIONS_MAX} tables")));
+        }
+        let mut named = NamedTables { tables, common: &common.sizes, found: BTreeSet::new() };
         if let ControlFlow::Break(error) = VisitMut::visit(&mut ast, &mut named) {
             return Err(error);
         }
@@ -83,13 +85,10 @@ impl QueryStatement {
         &self.tables
     }
 
-    /// Gives unquoted names the case they have in `schemas`, and hands the statement over.
-    pub(crate) fn into_ast(mut self, tables: &[String], schemas: &[&Schema]) -> Box<Ast> {
-        let mut known = KnownNames::default();
-        known.names.extend(self.tables.iter().map(|index| tables[*index].clone()));
-        schemas.iter().for_each(|schema| known.add_fields(schema.fields()));
-        let _ = Visit::visit(&*self.ast, &mut known);
-        let _ = VisitMut::visit(&mut *self.ast, &mut Recase { names: &known.names });
+    /// Settles what its identifiers mean, given the columns of its tables, and hands it over.
+    pub(crate) fn into_ast(mut self, tables: &[String], schemas: &[SchemaRef]) -> Box<Ast> {
+        let relations = self.tables.iter().map(|index| tables[*index].clone());
+        identifiers::settle(&mut self.ast, relations, schemas);
         self.ast
     }
 }
@@ -99,6 +98,7 @@ fn parse_one(sql: &str, tables: &[String]) -> Result<Ast, QueryError> {
     let mut tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|error| QueryError::from_parser(&error.into()))?;
+    depth::check(&tokens)?;
     free_names(&mut tokens);
     quote_hyphened(&mut tokens, tables);
     let mut statements = Parser::new(&dialect)
@@ -210,34 +210,64 @@ fn no_table(name: &str, tables: &[String]) -> QueryError {
     }
 }
 
-/// The one of `names` that `ident` means, by the rule at the head of this file.
-fn resolve_ident<'a>(ident: &Ident, mut names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    if ident.quote_style.is_some() {
-        return names.find(|name| *name == ident.value);
-    }
-    names::resolve(&ident.value, names)
-}
-
-/// Names that `WITH` gives to queries.
+/// The queries that have names by `WITH`, and how many tables each reads when it is written out, as
+/// the planner does: each can read the one before it twice.
 #[derive(Default)]
 struct CommonTables {
-    names: BTreeSet<String>,
+    sizes: BTreeMap<String, usize>,
 }
 
 impl Visitor for CommonTables {
     type Break = ();
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.names.extend(tables.map(|table| table.alias.name.value.clone()));
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let size = self.size(&table.query);
+            self.sizes.insert(table.alias.name.value.clone(), size);
+        }
+        if self.size(query) > RELATIONS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl CommonTables {
+    fn size(&self, query: &Query) -> usize {
+        let mut relations = Relations { sizes: &self.sizes, count: 0 };
+        let _ = Visit::visit(query, &mut relations);
+        relations.count
+    }
+}
+
+/// Counts the tables of a query, those of `WITH` by their size.
+struct Relations<'a> {
+    sizes: &'a BTreeMap<String, usize>,
+    count: usize,
+}
+
+impl Visitor for Relations<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let size = match factor {
+            TableFactor::Table { name, .. } => self.size_of(name),
+            _ => 1,
+        };
+        self.count = self.count.saturating_add(size);
         ControlFlow::Continue(())
+    }
+}
+
+impl Relations<'_> {
+    fn size_of(&self, name: &ObjectName) -> usize {
+        let ident = name.0.last().and_then(|part| part.as_ident());
+        let common = ident.and_then(|ident| resolve_ident(ident, self.sizes.keys().map(String::as_str)));
+        common.and_then(|name| self.sizes.get(name)).copied().unwrap_or(1).max(1)
     }
 }
 
 /// Finds the tables a query reads, and writes their names as they are.
 struct NamedTables<'a> {
     tables: &'a [String],
-    common: &'a BTreeSet<String>,
+    common: &'a BTreeMap<String, usize>,
     found: BTreeSet<usize>,
 }
 
@@ -259,7 +289,7 @@ impl NamedTables<'_> {
     fn name(&mut self, name: &mut ObjectName) -> Result<(), QueryError> {
         if let [part] = &mut name.0[..]
             && let Some(ident) = part.as_ident()
-            && let Some(common) = resolve_ident(ident, self.common.iter().map(String::as_str))
+            && let Some(common) = resolve_ident(ident, self.common.keys().map(String::as_str))
         {
             *name = ObjectName::from(vec![Ident::with_quote('"', common)]);
             return Ok(());
@@ -268,113 +298,6 @@ impl NamedTables<'_> {
         self.found.insert(index);
         *name = ObjectName::from(vec![Ident::with_quote('"', &self.tables[index])]);
         Ok(())
-    }
-}
-
-/// Every name that an identifier of the query can mean: columns, their fields, tables, aliases.
-#[derive(Default)]
-struct KnownNames {
-    names: BTreeSet<String>,
-}
-
-impl KnownNames {
-    fn add_fields(&mut self, fields: &Fields) {
-        for field in fields {
-            self.names.insert(field.name().clone());
-            self.add_nested(field.data_type());
-        }
-    }
-
-    fn add_nested(&mut self, data_type: &DataType) {
-        match data_type {
-            DataType::Struct(fields) => self.add_fields(fields),
-            DataType::List(item) | DataType::LargeList(item) => self.add_nested(item.data_type()),
-            _ => {}
-        }
-    }
-}
-
-impl Visitor for KnownNames {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
-            self.names.insert(table.alias.name.value.clone());
-            self.names.extend(table.alias.columns.iter().map(|column| column.name.value.clone()));
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        for item in &select.projection {
-            if let SelectItem::ExprWithAlias { alias, .. } = item {
-                self.names.insert(alias.value.clone());
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { alias: Some(alias), .. }
-        | TableFactor::Derived { alias: Some(alias), .. }
-        | TableFactor::UNNEST { alias: Some(alias), .. } = factor
-        {
-            self.names.insert(alias.name.value.clone());
-            self.names.extend(alias.columns.iter().map(|column| column.name.value.clone()));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// Gives unquoted names the case of the name they mean.
-struct Recase<'a> {
-    names: &'a BTreeSet<String>,
-}
-
-impl Recase<'_> {
-    fn ident(&self, ident: &mut Ident) {
-        if let Some(name) = resolve_ident(ident, self.names.iter().map(String::as_str)) {
-            *ident = Ident { value: name.to_owned(), quote_style: Some('"'), span: ident.span };
-        }
-    }
-
-    /// Turns the field in `items[1].id` into the text that DataFusion wants there.
-    fn field(&self, access: &mut AccessExpr) {
-        if let AccessExpr::Dot(Expr::Identifier(ident)) = access {
-            self.ident(ident);
-            let name = Value::SingleQuotedString(std::mem::take(&mut ident.value));
-            *access = AccessExpr::Dot(Expr::value(name));
-        }
-    }
-}
-
-impl VisitorMut for Recase<'_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Identifier(ident) => self.ident(ident),
-            Expr::CompoundIdentifier(idents) => idents.iter_mut().for_each(|ident| self.ident(ident)),
-            Expr::CompoundFieldAccess { access_chain, .. } => {
-                access_chain.iter_mut().for_each(|access| self.field(access))
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        for item in &mut select.projection {
-            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
-            {
-                for part in &mut name.0 {
-                    if let ObjectNamePart::Identifier(ident) = part {
-                        self.ident(ident);
-                    }
-                }
-            }
-        }
-        ControlFlow::Continue(())
     }
 }
 
@@ -475,6 +398,36 @@ mod tests {
             refused("SELECT * FORM logs")
         );
         assert!(refused("SELECT 'x").contains("Line: 1, Column: 8"), "{}", refused("SELECT 'x"));
+    }
+
+    #[test]
+    fn long_chains_and_tables_of_tables_are_refused_before_they_are_planned() {
+        for link in [
+            "+1",
+            " OR 1=1",
+            " UNION SELECT 1",
+            "::int",
+            "[1]",
+            " AND NOT 1 IS NULL",
+            " JOIN logs ON true",
+            ".a",
+        ] {
+            let sql = format!("SELECT 1{}", link.repeat(30_000));
+            assert!(refused(&sql).contains("nested too deeply"), "{link}: {}", refused(&sql));
+        }
+        let columns = (0..5_000).map(|n| format!("a{n} + 1 AS b{n}")).collect::<Vec<_>>().join(", ");
+        assert_eq!(
+            read(&format!("SELECT {columns} FROM logs WHERE a IN ({})", "1, ".repeat(9_999) + "1")),
+            ["logs"]
+        );
+        let doubled =
+            (1..40).map(|n| format!(", t{n} AS (SELECT * FROM t{m} JOIN t{m} AS u ON true)", m = n - 1));
+        let bomb = format!("WITH t0 AS (SELECT 1){} SELECT * FROM t39", doubled.collect::<String>());
+        assert_eq!(refused(&bomb), "the statement reads more than 200 tables");
+        assert_eq!(
+            refused(&format!("SELECT * FROM logs{}", ", logs".repeat(500))),
+            "the statement reads more than 200 tables"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What readers see: the files of one version.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use deltalake_core::kernel::LogicalFileView;
 use event::{LogId, TimestampMicros};
@@ -18,7 +18,7 @@ pub(crate) struct Reader {
     /// The same version as deltalake sees it: it keeps the live files.
     delta: Option<deltalake_core::DeltaTable>,
     /// Files by their path under the table.
-    files: HashMap<String, DataFile>,
+    files: BTreeMap<String, DataFile>,
     files_version: Option<u64>,
 }
 

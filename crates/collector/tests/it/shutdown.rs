@@ -60,8 +60,11 @@ async fn a_client_that_comes_after_the_stop_and_never_ends_does_not_hold_the_dra
 
 #[tokio::test]
 async fn a_body_that_stands_still_at_the_stop_holds_the_drain_up_only_so_long() {
-    let limits =
-        CollectorLimits { body_finish_deadline: Duration::from_millis(20), ..CollectorLimits::default() };
+    let limits = CollectorLimits {
+        body_finish_deadline: Duration::from_millis(20),
+        body_idle_deadline: Duration::MAX,
+        ..CollectorLimits::default()
+    };
     let fixture = Fixture::with_limits(limits);
     let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
     let begun = stream::once(async { Ok(Bytes::from_static(b"{\"a\":1}\n")) });

@@ -208,6 +208,16 @@ fn half_a_surrogate_pair_stays() {
 }
 
 #[test]
+fn what_a_string_column_refused_does_not_leak_into_the_next_row() {
+    let mut table = Table::of(&[r#"{"s":"x"}"#]);
+    let events = [r#"{"s":"secret\ud800"}"#, r#"{"s":"y"}"#];
+    table.flush(&[&events]);
+    for (at, event) in events.iter().enumerate() {
+        crate::oracle::uphold(event, &table.batches[0], at, true);
+    }
+}
+
+#[test]
 fn of_equal_keys_the_last_counts() {
     let table = [r#"{"a":1,"o":{"x":1},"ao":[{"x":1}]}"#];
     let landed =

@@ -1,6 +1,6 @@
 //! The log on a real Kafka: the suite every log passes, then what only Kafka has.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test's helpers fail as the test does")]
 
 /// The cluster under test, and topics on it.
 mod cluster;

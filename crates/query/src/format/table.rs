@@ -97,7 +97,8 @@ impl Writer for TableWriter {
         let widths: Vec<usize> = (0..names.len()).map(width).collect();
         let mut text = String::new();
         self.push_row(&names, &widths, &mut text);
-        let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+        let rules: Vec<String> =
+            widths.iter().map(|width| "-".repeat((*width).min(CELL_WIDTH_MAX))).collect();
         let _ = writeln!(text, "{}", rules.join("  "));
         for row in &self.rows {
             self.push_row(row, &widths, &mut text);

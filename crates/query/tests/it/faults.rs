@@ -90,7 +90,6 @@ impl Table for Scripted {
 struct FakeLog {
     retained: OffsetRange,
     is_down: AtomicBool,
-    describes: AtomicUsize,
     gate: Semaphore,
 }
 
@@ -99,7 +98,6 @@ impl FakeLog {
         Arc::new(Self {
             retained: OffsetRange::new(Offset(start), Offset(end)),
             is_down: AtomicBool::new(false),
-            describes: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         })
     }
@@ -108,7 +106,6 @@ impl FakeLog {
 #[async_trait]
 impl EventLog for FakeLog {
     async fn describe(&self, _: &str) -> Result<TopicDescription, LogError> {
-        self.describes.fetch_add(1, Ordering::SeqCst);
         let _passed = self.gate.acquire().await;
         if self.is_down.load(Ordering::SeqCst) {
             return Err(LogError::Unavailable {
@@ -231,22 +228,6 @@ async fn a_lake_that_is_down_is_a_passing_error() {
     let dead = engine_with(Scripted::new(&[None]), Scripted::new(&[]), log, QueryOptions::default());
     assert_eq!(rows(&dead, "SELECT count(*) FROM logs").await, "4");
     assert_eq!(refusal(&dead, "SELECT * FROM logs__dead").await.kind(), QueryErrorKind::Unavailable);
-}
-
-/// Statements that wait for the same look share one that began after they arrived, and only such.
-#[tokio::test]
-async fn statements_that_wait_for_each_other_share_a_look() {
-    let log = FakeLog::new(0, 4);
-    let engine = engine(&[None], &log);
-    log.gate.forget_permits(Semaphore::MAX_PERMITS);
-    let statements = join_all((0..5).map(|_| rows(&engine, "SELECT count(*) FROM logs")));
-    let (answers, ()) = tokio::join!(statements, async { log.gate.add_permits(1_000) });
-    assert_eq!(answers, vec!["4"; 5]);
-    assert_eq!(
-        log.describes.load(Ordering::SeqCst),
-        2,
-        "the first one's own, and one for those that came during it"
-    );
 }
 
 #[tokio::test]

@@ -1,47 +1,51 @@
 //! Each event once, landed or not.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use query::{LogPart, QueryEngine, QueryOptions};
 
+use tokio::sync::{Semaphore, watch};
+
 use crate::support::{KINDS, Kind, Stream, rows};
 
-const QUERIES: usize = 2_000;
+/// The end-to-end suite asks more often, and slower.
+const QUERIES: usize = 500;
+/// Messages between two questions, at most.
+const MESSAGES_PER_QUERY: usize = 10;
 /// Every so manieth message is no event.
 const BROKEN: u64 = 7;
 
 /// Sends a sequence, lands it piece by piece, and asks all the while.
 struct Sequence {
     stream: Stream,
-    sent: AtomicU64,
-    is_over: AtomicBool,
+    sent: watch::Sender<u64>,
+    allowed: Semaphore,
 }
 
 impl Sequence {
+    /// Sends as many as are allowed, until no more will be.
     async fn send_on(&self) {
-        while !self.is_over.load(Ordering::SeqCst) {
-            let n = self.sent.load(Ordering::SeqCst);
+        while let Ok(permit) = self.allowed.acquire().await {
+            permit.forget();
+            let n = *self.sent.borrow();
             self.stream.send(&[&event(n)]).await;
-            self.sent.store(n + 1, Ordering::SeqCst);
+            self.sent.send_replace(n + 1);
         }
     }
 
     async fn land_on(&self) {
+        let mut sent = self.sent.subscribe();
         let mut landed = 0;
-        while !self.is_over.load(Ordering::SeqCst) {
-            let sent = self.sent.load(Ordering::SeqCst);
-            if sent > landed + 50 {
-                self.stream.land().await;
-                landed = sent;
-            }
-            tokio::task::yield_now().await;
+        while !self.allowed.is_closed() {
+            landed = *sent.wait_for(|sent| *sent > landed + 40 || self.allowed.is_closed()).await.unwrap();
+            self.stream.land().await;
         }
     }
 
     async fn ask_on(&self, engine: &QueryEngine) {
         for _ in 0..QUERIES {
-            let sent = self.sent.load(Ordering::SeqCst);
+            self.allowed.add_permits(MESSAGES_PER_QUERY);
+            let sent = *self.sent.borrow();
             let sql = format!(
                 "SELECT count(*) - count(DISTINCT n), count(*) FILTER (WHERE n < {sent}), \
                  (SELECT count(*) - count(DISTINCT raw) FROM logs__dead), \
@@ -55,12 +59,17 @@ impl Sequence {
                 "after {sent} were sent"
             );
         }
-        self.is_over.store(true, Ordering::SeqCst);
+        self.allowed.close();
+        self.sent.send_modify(|_| {});
     }
 }
 
 fn event(n: u64) -> String {
-    if n % BROKEN == 0 { format!("broken {n}") } else { format!(r#"{{"n": {n}, "even": {}}}"#, n % 2 == 0) }
+    if n.is_multiple_of(BROKEN) {
+        format!("broken {n}")
+    } else {
+        format!(r#"{{"n": {n}, "even": {}}}"#, n.is_multiple_of(2))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,8 +79,7 @@ async fn whoever_sends_and_asks_at_once_finds_it_once_while_it_lands() {
         let engine = stream.engine();
         stream.send(&["broken 0"]).await;
         stream.send(&[&event(1)]).await;
-        let sequence =
-            Arc::new(Sequence { stream, sent: AtomicU64::new(2), is_over: AtomicBool::new(false) });
+        let sequence = Arc::new(Sequence { stream, sent: watch::Sender::new(2), allowed: Semaphore::new(0) });
         let sender = tokio::spawn({
             let sequence = sequence.clone();
             async move { sequence.send_on().await }

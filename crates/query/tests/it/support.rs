@@ -331,7 +331,8 @@ fn file(
 fn column_stats(rows: &RecordBatch) -> Vec<ColumnStats> {
     let schema = rows.schema();
     let columns = schema.fields().iter().zip(rows.columns());
-    let stats = columns.map(|(field, column)| {
+    let plain = columns.filter(|(field, _)| !field.data_type().is_nested());
+    let stats = plain.map(|(field, column)| {
         let (min, max) = bounds(column);
         ColumnStats { column: field.name().clone(), min, max, null_count: Some(column.null_count() as u64) }
     });

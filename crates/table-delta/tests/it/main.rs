@@ -1,5 +1,12 @@
 //! Delta tables on real stores.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests fail, and say what they skip, as tests do"
+)]
+
 mod conformance;
 mod lakes;
 mod log;
+mod tmp_measure;

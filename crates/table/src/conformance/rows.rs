@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::{Array as _, ArrayRef, Date32Array, Int32Array, Int64Array, RecordBatch, new_null_array};
+use arrow_array::{
+    Array as _, ArrayRef, Date32Array, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
+    new_null_array,
+};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use event::{OffsetRange, OffsetRanges, PartitionId};
@@ -20,7 +24,7 @@ use crate::{ColumnStats, Commit, EncodedFile, FileFooter, Lake, Layout, Snapshot
 /// Rows lie on two days, so that a commit has several files where files go by day.
 const DAYS: [i32; 2] = [20_000, 20_001];
 
-/// A column that rows of the suite may have beside partition, offset and day. All its values are null.
+/// A column that rows of the suite may have beside partition, offset and day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
@@ -158,6 +162,22 @@ fn day_of(row: Row) -> i32 {
     DAYS[usize::from(row.offset % 2 == 1)]
 }
 
+/// Numbers are offsets, all other leaves null; objects are there, lists have one element.
+fn values(of: &DataType, rows: &[Row]) -> ArrayRef {
+    match of {
+        DataType::Int64 => Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.offset as i64))),
+        DataType::Struct(fields) => {
+            let columns = fields.iter().map(|field| values(field.data_type(), rows)).collect();
+            Arc::new(StructArray::new(fields.clone(), columns, None))
+        }
+        DataType::List(element) => {
+            let lengths = OffsetBuffer::from_lengths(rows.iter().map(|_| 1));
+            Arc::new(ListArray::new(Arc::clone(element), lengths, values(element.data_type(), rows), None))
+        }
+        other => new_null_array(other, rows.len()),
+    }
+}
+
 fn write(schema: &SchemaRef, rows: &[Row], footer: Option<&FileFooter>) -> Bytes {
     let column = |field: &Arc<Field>| -> ArrayRef {
         match field.name().as_str() {
@@ -166,7 +186,7 @@ fn write(schema: &SchemaRef, rows: &[Row], footer: Option<&FileFooter>) -> Bytes
             }
             "_offset" => Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.offset as i64))),
             "event_date" => Arc::new(Date32Array::from_iter_values(rows.iter().map(|row| day_of(*row)))),
-            _ => new_null_array(field.data_type(), rows.len()),
+            _ => values(field.data_type(), rows),
         }
     };
     let batch = RecordBatch::try_new(Arc::clone(schema), schema.fields().iter().map(column).collect());

@@ -283,7 +283,7 @@ mod tests {
         store.put(&path, "3".into()).await.unwrap();
         std::fs::write(root.path().join("x/z.bin#00000000010000000002"), "left by a crash").unwrap();
         let listed: Vec<_> = store.list(None).map_ok(|m| m.location).try_collect().await.unwrap();
-        assert_eq!(listed, [path.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&path));
         assert_eq!(std::fs::read_dir(root.path().join("x")).unwrap().count(), 2);
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "3");
     }
