@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn freshness_fits_into_a_header_whatever_a_reason_holds() {
-        let log = LogPart::Unread { reason: "Zürich 😀 is away".into() };
+        let log = LogPart::Unread { reason: "Zürich 😀 \u{7f} is away\nfor good".into() };
         let one = Freshness {
             table: "logs".into(),
             version: None,
@@ -163,6 +163,6 @@ mod tests {
         let header = freshness_header(&[one], TimestampMicros(0));
         let json: serde_json::Value = serde_json::from_str(header.to_str().unwrap()).unwrap();
         assert_eq!(json[0]["incomplete"], true);
-        assert!(json[0]["text"].as_str().unwrap().contains("Zürich 😀 is away"));
+        assert!(json[0]["text"].as_str().unwrap().contains("Zürich 😀 \u{7f} is away\nfor good"));
     }
 }
