@@ -180,6 +180,17 @@ def test_check_says_what_it_would_do(laker: Laker, folder_lake: Lake) -> None:
         assert text in done.stdout, done.stdout
 
 
+def test_check_makes_no_log_and_stands_beside_a_running_laker(laker: Laker) -> None:
+    log = Path(laker.folder / "log")
+    laker.settings["log"] = f"file:{log}"
+    done = laker.run("check")
+    assert done.returncode == 0 and "would be made" in done.stdout, done.stdout + done.stderr
+    assert not log.exists()
+    laker.up()
+    done = laker.run("check")
+    assert done.returncode == 0 and "a laker is running on it" in done.stdout, done.stdout + done.stderr
+
+
 def test_check_shows_every_value_with_its_origin_and_hides_secrets(laker: Laker) -> None:
     laker.environment |= {"LAKER_LAKE": "file:./from-env", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
     laker.settings["kafka"] = {"sasl.password": "hush-hush", "client.id": "me"}

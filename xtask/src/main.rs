@@ -10,6 +10,8 @@ mod servers;
 mod tools;
 /// A child process whose output is a log file and whose life is ours.
 mod server;
+/// Servers end with us, however we end.
+mod ending;
 /// Where things are.
 mod paths;
 /// Running commands and reading what they say.
@@ -38,7 +40,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().task) {
+    match ending::watch().and_then(|()| run(Cli::parse().task)) {
         Ok(code) => code,
         Err(error) => {
             say(&format!("error: {error:#}"));

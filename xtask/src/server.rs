@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::command;
+use crate::ending::{self, Listed};
 
 /// A starting server is looked at when it says something, and this often when it says nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -30,6 +31,7 @@ pub struct Server {
     name: &'static str,
     child: Child,
     log: PathBuf,
+    _listed: Listed,
 }
 
 impl Server {
@@ -45,7 +47,8 @@ impl Server {
         let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
         let (lines, heard) = channel();
         std::thread::spawn(move || keep_log(stdout, file, &lines));
-        let server = Self { name, child, log: log.to_owned() };
+        let listed = ending::list(child.id());
+        let server = Self { name, child, log: log.to_owned(), _listed: listed };
         server.wait_for(&ready, &heard)?;
         Ok(server)
     }

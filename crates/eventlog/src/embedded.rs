@@ -87,9 +87,9 @@ impl EmbeddedLog {
     /// Opens the folder, or makes it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`LogError::Settings`] when another process has the folder open, its rights are wrong, or an
-    /// option can't be; [`LogError::Damaged`] when what is stored contradicts itself; else what the
-    /// disk said.
+    /// [`LogError::InUse`] when another process has the folder open; [`LogError::Settings`] when its
+    /// rights are wrong or an option can't be; [`LogError::Damaged`] when what is stored contradicts
+    /// itself; else what the disk said.
     pub fn open(options: EmbeddedOptions, clock: Clock) -> Result<Self, LogError> {
         check_options(&options)?;
         let place = options.folder.display().to_string();

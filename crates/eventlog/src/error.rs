@@ -39,6 +39,14 @@ pub enum LogError {
         /// What is wrong and what to change.
         reason: String,
     },
+    /// Another process has the folder open, as one at a time may.
+    #[error(
+        "event log {place} is open in another process; stop that one, or give this one a folder of its own"
+    )]
+    InUse {
+        /// The folder.
+        place: String,
+    },
     /// A position is not in the log any more, or not yet.
     #[error(
         "partition {partition} of topic {topic:?} has no offset {wanted}: it holds [{first}, {next}); \
@@ -72,7 +80,7 @@ impl LogError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unavailable { .. } | Self::Full { .. } => ErrorKind::Unavailable,
-            Self::TopicMissing { .. } | Self::Settings { .. } => ErrorKind::Settings,
+            Self::TopicMissing { .. } | Self::Settings { .. } | Self::InUse { .. } => ErrorKind::Settings,
             Self::OffsetOutOfRange { .. } | Self::Damaged { .. } => ErrorKind::Data,
         }
     }

@@ -1,5 +1,6 @@
 //! Log, lake and tables as the settings name them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -27,30 +28,49 @@ pub struct StreamTables {
 /// Opens the event log, and makes the topics of an embedded one.
 ///
 /// # Errors
-/// When it cannot be reached, or the settings don't fit it.
+/// When it cannot be reached, a topic is missing in Kafka, or the settings don't fit it.
 pub async fn open_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn EventLog>> {
     match &settings.log {
         LogUrl::Folder(folder) => {
-            let options = EmbeddedOptions {
-                partition_count: settings.log_partitions,
-                keep_landed_bytes: settings.log_retention_bytes,
-                ..EmbeddedOptions::new(folder)
-            };
-            let log = tokio::task::block_in_place(|| EmbeddedLog::open(options, clock.clone()))?;
+            let log = open_folder(folder, settings, clock)?;
             for stream in &settings.streams {
                 log.create_topic(&stream.topic).await?;
             }
             Ok(Arc::new(log))
         }
         LogUrl::Kafka(brokers) => {
-            let options = KafkaOptions { properties: settings.kafka.clone(), ..KafkaOptions::new(brokers) };
-            let log = tokio::task::block_in_place(|| KafkaLog::connect(options, clock.clone()))?;
+            let log = connect(brokers, settings, clock)?;
             for stream in &settings.streams {
                 log.describe(&stream.topic).await?;
             }
             Ok(Arc::new(log))
         }
     }
+}
+
+/// The event log as it is, its topics neither made nor asked for.
+///
+/// # Errors
+/// When it cannot be reached, or the settings don't fit it.
+pub fn look_at_log(settings: &Settings, clock: &Clock) -> Result<Arc<dyn EventLog>> {
+    match &settings.log {
+        LogUrl::Folder(folder) => Ok(Arc::new(open_folder(folder, settings, clock)?)),
+        LogUrl::Kafka(brokers) => Ok(Arc::new(connect(brokers, settings, clock)?)),
+    }
+}
+
+fn open_folder(folder: &Path, settings: &Settings, clock: &Clock) -> Result<EmbeddedLog> {
+    let options = EmbeddedOptions {
+        partition_count: settings.log_partitions,
+        keep_landed_bytes: settings.log_retention_bytes,
+        ..EmbeddedOptions::new(folder)
+    };
+    Ok(tokio::task::block_in_place(|| EmbeddedLog::open(options, clock.clone()))?)
+}
+
+fn connect(brokers: &str, settings: &Settings, clock: &Clock) -> Result<KafkaLog> {
+    let options = KafkaOptions { properties: settings.kafka.clone(), ..KafkaOptions::new(brokers) };
+    Ok(tokio::task::block_in_place(|| KafkaLog::connect(options, clock.clone()))?)
 }
 
 /// Opens the lake and tries its conditional writes.

@@ -134,7 +134,7 @@ impl Settle<'_> {
 
     /// Names the columns of `items` that have no name, unless that would take another's.
     fn name_columns(&self, items: &mut [SelectItem]) {
-        let mut taken: BTreeSet<String> = items.iter().filter_map(given_name).collect();
+        let mut taken: BTreeSet<String> = items.iter().filter_map(|item| self.given_name(item)).collect();
         for item in items {
             if let SelectItem::UnnamedExpr(expr) = item
                 && let Some(name) = self.name_of(expr)
@@ -152,27 +152,29 @@ impl Settle<'_> {
         match expr {
             Expr::Identifier(_) => None,
             Expr::CompoundIdentifier(idents) => {
-                let (last, path) = idents.split_last()?;
-                let [relation] = path else { return Some(last.value.clone()) };
-                let is_column =
-                    self.known.relations.iter().any(|name| name.eq_ignore_ascii_case(&relation.value));
-                (!is_column).then(|| last.value.clone())
+                (!self.is_column(idents)).then(|| idents.last().map(|last| last.value.clone()))?
             }
             Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("unnest") => None,
             other => Some(other.to_string()),
         }
     }
-}
 
-/// The name an item of `SELECT` has already.
-fn given_name(item: &SelectItem) -> Option<String> {
-    match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
-        SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(ident.value.clone()),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) if idents.len() == 2 => {
-            idents.last().map(|ident| ident.value.clone())
+    /// The name an item of `SELECT` has already.
+    fn given_name(&self, item: &SelectItem) -> Option<String> {
+        match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => Some(ident.value.clone()),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) if self.is_column(idents) => {
+                idents.last().map(|ident| ident.value.clone())
+            }
+            _ => None,
         }
-        _ => None,
+    }
+
+    /// Whether a name of several parts is a column of a table; else it is a field in a column.
+    fn is_column(&self, idents: &[Ident]) -> bool {
+        let [relation, _] = idents else { return false };
+        self.known.relations.iter().any(|name| name.eq_ignore_ascii_case(&relation.value))
     }
 }
 

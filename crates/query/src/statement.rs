@@ -433,6 +433,6 @@ mod tests {
     #[test]
     fn a_thousand_parentheses_are_an_error_and_no_crash() {
         let sql = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
-        assert_eq!(refused(&sql), "the statement is nested too deeply");
+        assert!(refused(&sql).starts_with("the statement is nested too deeply"), "{}", refused(&sql));
     }
 }

@@ -77,7 +77,7 @@ impl Store {
     /// Opens the folder, or makes it.
     ///
     /// # Errors
-    /// [`LogError::Settings`] when another process has it open or its rights are wrong,
+    /// [`LogError::InUse`] when another process has it open, [`LogError::Settings`] when its rights are wrong,
     /// [`LogError::Damaged`] when what is stored there contradicts itself.
     pub fn open(folder: &Path, clock: &Clock) -> Result<Opened, LogError> {
         let place = folder.display().to_string();
@@ -386,9 +386,7 @@ pub fn bad_batch(
 fn opening_failed(place: &str, error: &fjall::Error) -> LogError {
     let settings = |reason: String| LogError::Settings { place: place.to_owned(), reason };
     if matches!(error, fjall::Error::Locked) {
-        return settings(
-            "another process has this folder open; stop it, or give this one a folder of its own".to_owned(),
-        );
+        return LogError::InUse { place: place.to_owned() };
     }
     match io_error(error).map(io::Error::kind) {
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => settings(format!(

@@ -14,9 +14,10 @@ use eventlog::EventLog;
 use futures::{StreamExt, TryStreamExt, stream};
 use loader::Control;
 use serde::Serialize;
+use table::Lake;
 
 use crate::cli::BenchArgs;
-use crate::settings::Settings;
+use crate::settings::{Settings, StreamSettings};
 use crate::{parts, telemetry};
 
 /// Ticket events of about 500 bytes.
@@ -87,22 +88,56 @@ async fn measure(settings: &Settings, events: u64, clock: &Clock) -> Result<Figu
     let json_bytes = fill(&log, &stream.topic, events, clock).await?;
     let append_seconds = (clock.monotonic() - begun).as_secs_f64();
 
-    // A group of its own, so that no running loader shares the topic with it. The table begins where the log ended before, so that only this run's events are drained.
+    // A group of its own, so that no running loader shares the topic with it. The table begins where
+    // the log ended before, so that only this run's events are drained.
     let tables = parts::tables(&lake, &fresh, clock);
-    begin(&tables, &log, &fresh, &before).await?;
-    let loader = parts::loader(&fresh, &fresh.table, &log, &tables, clock);
+    let drained = drain(&fresh, &log, &tables, &before, clock).await;
+    // Whatever came of it, a lake of the user's keeps nothing of the bench.
+    for table in [&tables.main, &tables.dead] {
+        remove_table(&lake, table.name()).await?;
+    }
+    let drained = drained?;
+    if drained.rows != events {
+        let landed = drained.rows;
+        bail!("{events} events were appended but {landed} landed; is something else writing to the topic?");
+    }
+    Ok(figures(settings, events, json_bytes, append_seconds, drained.seconds, drained.cpu_seconds))
+}
+
+/// What draining the log took.
+struct Drained {
+    rows: u64,
+    seconds: f64,
+    cpu_seconds: Option<f64>,
+}
+
+async fn drain(
+    stream: &StreamSettings,
+    log: &Arc<dyn EventLog>,
+    tables: &parts::StreamTables,
+    from: &Positions,
+    clock: &Clock,
+) -> Result<Drained> {
+    begin(tables, log, stream, from).await?;
+    let loader = parts::loader(stream, &stream.table, log, tables, clock);
     let control = Control::new();
-    control.finish_at(end_of(&log, &stream.topic).await?);
+    control.finish_at(end_of(log, &stream.topic).await?);
     let used = Usage::now();
     let begun = clock.monotonic();
     let summary = loader.run(&control).await?;
-    let drain_seconds = (clock.monotonic() - begun).as_secs_f64();
-    let cpu = Usage::now().cpu_seconds_since(&used);
-    let landed = summary.progress.rows_total;
-    if landed != events {
-        bail!("{events} events were appended but {landed} landed; is something else writing to the topic?");
-    }
-    Ok(figures(settings, events, json_bytes, append_seconds, drain_seconds, cpu))
+    Ok(Drained {
+        rows: summary.progress.rows_total,
+        seconds: (clock.monotonic() - begun).as_secs_f64(),
+        cpu_seconds: Usage::now().cpu_seconds_since(&used),
+    })
+}
+
+/// Removes a table that the bench made under a name nobody else has.
+async fn remove_table(lake: &Lake, name: &str) -> Result<()> {
+    let store = lake.store();
+    let objects = store.list(Some(&lake.table_path(name))).map_ok(|object| object.location).boxed();
+    let removed = store.delete_stream(objects).try_for_each(|_| async { Ok(()) }).await;
+    removed.with_context(|| format!("the bench's table {} could not be removed", lake.table_url(name)))
 }
 
 fn figures(
@@ -140,7 +175,7 @@ async fn end_of(log: &Arc<dyn EventLog>, topic: &str) -> Result<Positions> {
 async fn begin(
     tables: &parts::StreamTables,
     log: &Arc<dyn EventLog>,
-    stream: &crate::settings::StreamSettings,
+    stream: &StreamSettings,
     starts: &Positions,
 ) -> Result<()> {
     let log_id = log.describe(&stream.topic).await?.id;

@@ -1,16 +1,17 @@
 //! `laker check`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use event::{Clock, Positions, limits};
-use eventlog::{EventLog, TopicDescription};
+use eventlog::{EventLog, LogError, TopicDescription};
 use loader::StartPolicy;
 use table::{Lake, Table, TableState};
 
 use crate::cli::CheckArgs;
-use crate::settings::{Settings, StreamSettings};
+use crate::settings::{LogUrl, Settings, StreamSettings};
 use crate::{parts, telemetry};
 
 /// Tries everything a role would need, changes nothing but the probe's own objects.
@@ -28,11 +29,11 @@ pub(super) async fn run(args: CheckArgs) -> Result<ExitCode> {
         &format!("{} stream(s); --print-config shows every value", settings.streams.len()),
     );
     let clock = Clock::system();
-    let log = report.step("log", check_log(&settings, &clock).await);
+    let log = report.step("log", check_log(&settings, &clock).await).flatten();
     let lake = report.step("lake", check_lake(&settings, &clock).await);
     for stream in &settings.streams {
         let topic = match &log {
-            Some(log) => report.step("topic", check_topic(log, stream).await),
+            Some(log) => report.step("topic", check_topic(log, &settings.log, stream).await).flatten(),
             None => None,
         };
         if let Some(lake) = &lake {
@@ -81,10 +82,40 @@ impl Report {
     }
 }
 
-async fn check_log(settings: &Settings, clock: &Clock) -> Result<(Arc<dyn EventLog>, String)> {
-    let opened = clock.timeout(limits::CONNECT_DEADLINE * 2, parts::open_log(settings, clock)).await;
-    let log = opened.unwrap_or_else(|| Err(anyhow!("{} does not answer", settings.log)))?;
-    Ok((log, format!("{} can be used", settings.log)))
+/// The log, where it can be looked into without getting in anybody's way.
+async fn check_log(settings: &Settings, clock: &Clock) -> Result<(Option<Arc<dyn EventLog>>, String)> {
+    let name = &settings.log;
+    if let LogUrl::Folder(folder) = name
+        && !folder.exists()
+    {
+        try_parent(folder)?;
+        return Ok((None, format!("{name} does not exist yet and would be made")));
+    }
+    match parts::look_at_log(settings, clock) {
+        Ok(log) => Ok((Some(log), format!("{name} can be used"))),
+        Err(error) if is_in_use(&error) => {
+            Ok((None, format!("{name} is open in another process: a laker is running on it")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LogError::InUse { .. }))
+}
+
+/// Tries whether `folder` could be made, and leaves nothing behind.
+fn try_parent(folder: &Path) -> Result<()> {
+    let parent = folder.ancestors().skip(1).find(|parent| parent.exists());
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let tried = tempfile::tempdir_in(parent);
+    tried.map(drop).with_context(|| {
+        format!(
+            "the log's folder {} cannot be made; correct `log`, or the rights of {}",
+            folder.display(),
+            parent.display()
+        )
+    })
 }
 
 async fn check_lake(settings: &Settings, clock: &Clock) -> Result<(Lake, String)> {
@@ -94,12 +125,21 @@ async fn check_lake(settings: &Settings, clock: &Clock) -> Result<(Lake, String)
     Ok((lake, text))
 }
 
-async fn check_topic(log: &Arc<dyn EventLog>, stream: &StreamSettings) -> Result<(TopicDescription, String)> {
-    let described = log.describe(&stream.topic).await?;
+async fn check_topic(
+    log: &Arc<dyn EventLog>,
+    url: &LogUrl,
+    stream: &StreamSettings,
+) -> Result<(Option<TopicDescription>, String)> {
+    let described = match log.describe(&stream.topic).await {
+        Err(LogError::TopicMissing { .. }) if matches!(url, LogUrl::Folder(_)) => {
+            return Ok((None, format!("{}: does not exist yet and would be made", stream.topic)));
+        }
+        described => described?,
+    };
     let offsets: u64 = described.partitions.values().map(|retained| retained.offset_count()).sum();
     let text =
         format!("{}: {} partitions, {offsets} offsets retained", stream.topic, described.partitions.len());
-    Ok((described, text))
+    Ok((Some(described), text))
 }
 
 async fn check_table(
@@ -108,7 +148,16 @@ async fn check_table(
     topic: Option<&TopicDescription>,
 ) -> Result<((), String)> {
     let Some(topic) = topic else {
-        return Ok(((), format!("{}: not looked at, since its topic is not known", stream.table)));
+        let text = match table.snapshot(None).await? {
+            None => "does not exist yet; a loader would make it".to_owned(),
+            Some(snapshot) => format!(
+                "version {}, {} columns, {} files; how far it is behind is known only with the log",
+                snapshot.version,
+                snapshot.schema.fields().len(),
+                snapshot.files.len()
+            ),
+        };
+        return Ok(((), format!("{}: {text}", stream.table)));
     };
     let text = match table.load(&topic.id).await? {
         None => format!(

@@ -9,4 +9,3 @@
 mod conformance;
 mod lakes;
 mod log;
-mod tmp_measure;
