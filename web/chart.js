@@ -3,7 +3,7 @@
 import { make, setText } from "./dom.js";
 
 const LIBRARY = "/assets/plotly.min.js";
-const CONFIG = { displayModeBar: false, responsive: true, showTips: false };
+const CONFIG = { displayModeBar: false, showTips: false };
 
 /** @type {Promise<PlotlyLibrary> | undefined} */
 let library;
@@ -24,6 +24,14 @@ function plotly() {
 /** @type {Map<HTMLElement, Draw>} what is to be seen where */
 const drawn = new Map();
 
+// A chart takes the place it has, also when a legend beside it grows; the library looks at the window alone.
+const places = new ResizeObserver((changes) => {
+  for (const { target } of changes) {
+    const element = /** @type {HTMLElement} */ (target);
+    if (element.classList.contains("js-plotly-plot")) void window.Plotly?.Plots.resize(element).catch(() => {});
+  }
+});
+
 /**
  * Draws once the library is there, unless something newer is to be seen by then.
  * @param {HTMLElement} element
@@ -42,6 +50,7 @@ async function show(element, draw) {
   if (drawn.get(element) !== draw) return;
   if (!element.classList.contains("js-plotly-plot")) element.replaceChildren();
   await draw(ready);
+  places.observe(element);
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -128,6 +137,7 @@ export function drawColumns(element, kind, across, up) {
  * @param {HTMLElement} element
  */
 export function clear(element) {
+  places.unobserve(element);
   if (drawn.delete(element)) window.Plotly?.purge(element);
 }
 

@@ -10,6 +10,8 @@ from typing import Any, Callable, Iterator
 import pytest
 from tickets.events import ticket_events
 
+from harness.browser import browser, open_page  # noqa: F401  (fixtures of every file)
+from harness.given import given
 from harness.kafka import Topic
 from harness.laker import Laker
 from harness.lakes import Lake, S3Server
@@ -31,16 +33,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome: Any = yield
     report = outcome.get_result()
     setattr(item, f"report_of_{report.when}", report)
-
-
-def given(name: str) -> str:
-    """A variable `cargo xtask test` sets. Without it a test is skipped, but never in CI."""
-    value = os.environ.get(name)
-    if value:
-        return value
-    if os.environ.get("CI"):
-        pytest.fail(f"{name} is not set, and in CI nothing is skipped")
-    pytest.skip(f"{name} is not set: run `cargo xtask test`, or `cargo xtask serve` and take its exports")
 
 
 @pytest.fixture(scope="session")

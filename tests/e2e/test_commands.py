@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
+import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import pytest
 
@@ -36,6 +39,35 @@ def event_file(events: list[Event], tmp_path: Path) -> Path:
 
 
 _FILE_EVENTS = 60_000
+
+
+@dataclass
+class HeldBack:
+    """A file that has its last tenth only once it is let go: whoever reads it cannot end before."""
+
+    path: Path
+    let_go: threading.Event
+
+
+@pytest.fixture
+def held_back(event_file: Path, tmp_path: Path) -> Iterator[HeldBack]:
+    """The events of `event_file`, held back."""
+    held = HeldBack(tmp_path / "events.fifo", threading.Event())
+    os.mkfifo(held.path)
+    lines = event_file.read_bytes().splitlines(keepends=True)
+    first = len(lines) * 9 // 10
+
+    def write() -> None:
+        with open(held.path, "wb") as pipe:
+            pipe.writelines(lines[:first])
+            pipe.flush()
+            held.let_go.wait()
+            pipe.writelines(lines[first:])
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    yield held
+    held.let_go.set()
 
 
 def test_up_without_any_setting_runs_and_prints_what_to_type_next(laker: Laker) -> None:
@@ -123,14 +155,14 @@ def test_send_exits_1_when_nobody_answers(laker: Laker) -> None:
 
 
 def test_send_goes_on_after_the_server_was_gone_without_doubling(
-    laker: Laker, folder_lake: Lake, event_file: Path, events: list[Event]
+    laker: Laker, folder_lake: Lake, held_back: HeldBack, events: list[Event]
 ) -> None:
     """A server that stops in order has answered what it took, so nothing is doubled."""
     process = laker.up()
-    sending = laker.start("send", "--batch", "100", str(event_file))
+    sending = laker.start("send", "--batch", "100", str(held_back.path))
     wait_until(lambda: _count(laker) > _FILE_EVENTS // 10, "some events are acknowledged")
     assert process.stop() == 0, process.log_end()
-    assert sending.child.poll() is None, f"send ended before the server was back:\n{sending.log_end()}"
+    held_back.let_go.set()
     process = laker.up()
     assert sending.wait() == 0, sending.log_end()
     assert process.stop() == 0, process.log_end()
@@ -139,13 +171,14 @@ def test_send_goes_on_after_the_server_was_gone_without_doubling(
 
 
 def test_send_goes_on_after_the_server_was_killed_and_repeats_only_what_was_not_acknowledged(
-    laker: Laker, folder_lake: Lake, event_file: Path, events: list[Event]
+    laker: Laker, folder_lake: Lake, held_back: HeldBack, events: list[Event]
 ) -> None:
     """Of a killed server the answers under way are lost: only those events may be there twice."""
     process = laker.up()
-    sending = laker.start("send", "--batch", "100", str(event_file))
+    sending = laker.start("send", "--batch", "100", str(held_back.path))
     wait_until(lambda: _count(laker) > _FILE_EVENTS // 10, "some events are acknowledged")
     process.kill()
+    held_back.let_go.set()
     process = laker.up()
     assert sending.wait() == 0, sending.log_end()
     assert process.stop() == 0, process.log_end()

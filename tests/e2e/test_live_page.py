@@ -6,30 +6,18 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from conftest import given
+from harness.browser import DESK, PHONE
 from harness.laker import Laker
 from harness.lakes import Lake
 from harness.rows import Event
 from harness.senders import encoded, send_all
 
-DESK = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
 SCRIPT = "<img src=x onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    executable = given("LAKER_CHROMIUM")
-    with sync_playwright() as playwright:
-        # Chromium refuses to run as root inside its own sandbox, as CI does.
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -38,32 +26,6 @@ def laker(new_laker: Callable[..., Laker], folder_lake: Lake, events: list[Event
     laker.up()
     send_all(laker, encoded(events[:2_000]))
     return laker
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens the page in a window of a size; a word of complaint from the page fails the test."""
-    complaints: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
-    def open_page(laker: Laker, **window: Any) -> Page:
-        page = browser.new_context(**window).new_page()
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"{request.url}: {request.failure}"))
-        page.goto(laker.url)
-        expect(page.locator("#connection")).to_have_attribute("data-state", "live")
-        return page
-
-    yield open_page
-    for context in browser.contexts:
-        context.close()
-    # A stream of events that we end by closing the window is no failure.
-    complaints = [text for text in complaints if "/events" not in text]
-    assert not complaints, complaints
 
 
 @pytest.mark.parametrize(

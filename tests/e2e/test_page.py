@@ -11,10 +11,10 @@ from typing import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from harness.browser import DESK, PHONE
 from harness.laker import Laker
 from harness.lakes import Lake
 from harness.waiting import LIMIT_SECONDS
-from test_live_page import DESK, PHONE, browser, open_page  # noqa: F401  (fixtures)
 
 # The page is asked what it shows, not how fast.
 expect.set_options(timeout=LIMIT_SECONDS * 1_000)
@@ -105,6 +105,7 @@ def test_the_page_speaks_to_its_own_server_only(empty_laker: Laker, open_page: C
     page = open_page(empty_laker, viewport=DESK)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    assert empty_laker.post(b'{"action":"search"}').status == 200
     page.reload()
     page.get_by_role("button", name="By action").click()
     expect(page.locator("#sql-meta")).to_contain_text("row")

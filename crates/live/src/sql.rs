@@ -163,6 +163,7 @@ mod tests {
         let header = freshness_header(&[one], TimestampMicros(0));
         let json: serde_json::Value = serde_json::from_str(header.to_str().unwrap()).unwrap();
         assert_eq!(json[0]["incomplete"], true);
-        assert!(json[0]["text"].as_str().unwrap().contains("Zürich 😀 \u{7f} is away\nfor good"));
+        // The text is one line: what controls a terminal is a blank in it.
+        assert!(json[0]["text"].as_str().unwrap().contains("Zürich 😀   is away for good"));
     }
 }

@@ -214,7 +214,7 @@ async fn what_dashboards_need_is_there() {
 async fn columns_are_called_what_was_written() {
     let (_stream, engine) = tickets().await;
     for (sql, names) in [
-        ("SELECT avg(ms), COUNT(*), ms / 2 FROM logs", "avg(ms)|COUNT(*)|ms / 2"),
+        ("SELECT avg(ms), COUNT(*), max(ms) / 2 FROM logs", "avg(ms)|COUNT(*)|max(ms) / 2"),
         ("SELECT device.osName, logs.ms, l2.action FROM logs JOIN logs l2 USING (_id)", "osName|ms|action"),
         (
             "SELECT date_trunc('hour', _time), count(*) FROM logs GROUP BY 1 ORDER BY count(*) DESC, 1",
@@ -296,13 +296,14 @@ async fn errors_of_the_statement_are_the_statements() {
 #[tokio::test]
 async fn a_statement_ends_at_its_deadline() {
     let (stream, _) = tickets().await;
+    // Long enough for the small statement below, on a machine as busy as it may be.
     let options =
-        QueryOptions { deadline: Duration::from_millis(200), running_max: 1, ..QueryOptions::default() };
+        QueryOptions { deadline: Duration::from_secs(5), running_max: 1, ..QueryOptions::default() };
     let engine = QueryEngine::new(vec![stream.source()], options, Clock::system()).unwrap();
     let endless = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value = 0";
     let error = refusal(&engine, endless).await;
     assert_eq!(error.kind(), QueryErrorKind::Timeout, "{error}");
-    assert!(error.to_string().contains("0.2 s"), "{error}");
+    assert!(error.to_string().contains("5 s"), "{error}");
     let count = text(&engine, "SELECT count(*) FROM logs", Format::Csv).await;
     assert_eq!(count.unwrap(), "count(*)\r\n3\r\n", "the only place to run is free again");
 }

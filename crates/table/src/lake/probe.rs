@@ -103,7 +103,7 @@ impl Lake {
             e_tag: Some("\"00000000000000000000000000000000\"".to_owned()),
             version: None,
         };
-        let missing = path.clone().join("missing");
+        let missing = missing_key(path);
         for (path, what) in [(path, "whose ETag is another"), (&missing, "that does not exist")] {
             let replaced = self.store().put_opts(path, "x".into(), PutMode::Update(wrong()).into()).await;
             match replaced {
@@ -148,7 +148,7 @@ impl Lake {
 
     /// What stays after a failure is a few bytes in a folder of its own.
     async fn clean(&self, path: &Path, clock: &Clock) {
-        let paths: Vec<_> = vec![Ok(path.clone()), Ok(path.clone().join("missing"))];
+        let paths: Vec<_> = vec![Ok(path.clone()), Ok(missing_key(path))];
         let deleted = self.store().delete_stream(futures::stream::iter(paths).boxed());
         let deleted = deleted.filter(|d| futures::future::ready(!matches!(d, Err(Error::NotFound { .. }))));
         match clock.timeout(limits::CONNECT_DEADLINE, deleted.try_collect::<Vec<_>>()).await {
@@ -178,4 +178,9 @@ impl Lake {
 
 fn payload(text: &[u8], number: usize) -> Vec<u8> {
     [text, format!(" by {number}").as_bytes()].concat()
+}
+
+/// A key that nobody made. It is not below `path`, which is a file where the lake is a folder.
+fn missing_key(path: &Path) -> Path {
+    Path::from(format!("{path}-missing"))
 }
