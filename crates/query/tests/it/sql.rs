@@ -215,7 +215,8 @@ async fn columns_are_called_what_was_written() {
     let (_stream, engine) = tickets().await;
     for (sql, names) in [
         ("SELECT avg(ms), COUNT(*), max(ms) / 2 FROM logs", "avg(ms)|COUNT(*)|max(ms) / 2"),
-        ("SELECT device.osName, logs.ms, l2.action FROM logs JOIN logs l2 USING (_id)", "osName|ms|action"),
+        ("SELECT device.osName, logs.ms FROM logs", "osName|ms"),
+        ("SELECT logs.ms, l2.action FROM logs JOIN logs l2 USING (_id)", "ms|action"),
         (
             "SELECT date_trunc('hour', _time), count(*) FROM logs GROUP BY 1 ORDER BY count(*) DESC, 1",
             "date_trunc('hour', _time)|count(*)",
@@ -300,7 +301,8 @@ async fn a_statement_ends_at_its_deadline() {
     let options =
         QueryOptions { deadline: Duration::from_secs(5), running_max: 1, ..QueryOptions::default() };
     let engine = QueryEngine::new(vec![stream.source()], options, Clock::system()).unwrap();
-    let endless = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value = 0";
+    let endless =
+        "SELECT sum(a.value + b.value) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
     let error = refusal(&engine, endless).await;
     assert_eq!(error.kind(), QueryErrorKind::Timeout, "{error}");
     assert!(error.to_string().contains("5 s"), "{error}");
