@@ -11,8 +11,9 @@ use std::ops::ControlFlow;
 
 use arrow_schema::{DataType, Fields, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    Statement, TableAlias, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, Expr, Ident, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use crate::names;
@@ -189,6 +190,25 @@ impl VisitorMut for Settle<'_> {
                 access_chain.iter_mut().for_each(|access| self.field(access));
             }
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What is ordered by and selected as well is ordered by its name: DataFusion does not see that a
+    /// field and the column made of it are the same.
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let SetExpr::Select(select) = query.body.as_ref() else { return ControlFlow::Continue(()) };
+        let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &mut query.order_by else {
+            return ControlFlow::Continue(());
+        };
+        for by in order.iter_mut().filter(|by| matches!(by.expr, Expr::CompoundIdentifier(_))) {
+            let named = select.projection.iter().find_map(|item| match item {
+                SelectItem::ExprWithAlias { expr, alias } if *expr == by.expr => Some(alias.clone()),
+                _ => None,
+            });
+            if let Some(alias) = named {
+                by.expr = Expr::Identifier(alias);
+            }
         }
         ControlFlow::Continue(())
     }
