@@ -11,11 +11,13 @@ import pytest
 from tickets.events import ticket_events
 
 from harness.browser import browser, open_page  # noqa: F401  (fixtures of every file)
+from harness.fault_proxy import FaultProxy
 from harness.given import given
 from harness.kafka import Topic
 from harness.laker import Laker
 from harness.lakes import Lake, S3Server
 from harness.rows import Event
+from harness.world import World
 
 #: Partitions of a topic, as in the promise.
 PARTITIONS = 4
@@ -116,9 +118,39 @@ def new_laker(request: pytest.FixtureRequest, binary: Path, tmp_path: Path) -> I
     assert not found, "ERROR lines this test does not list:\n" + "\n".join(found)
 
 
-def _show_logs_after_failure(item: pytest.Item, made: list[Laker]) -> None:
+@pytest.fixture
+def new_proxy(request: pytest.FixtureRequest, s3_server: S3Server, tmp_path: Path) -> Iterator[Callable[..., FaultProxy]]:
+    """Makes a fault proxy in front of the S3 server. After a failure its trace is shown, and kept whole."""
+    made: list[FaultProxy] = []
+
+    def new(**options: Any) -> FaultProxy:
+        made.append(FaultProxy(s3_server.endpoint, **options))
+        return made[-1]
+
+    yield new
+    for number, proxy in enumerate(made):
+        proxy.stop()
+        if _has_failed(request.node):
+            trace = tmp_path / f"proxy-{number}.trace"
+            trace.write_text(proxy.trace_end(len(proxy.trace)))
+            print(f"--- the end of {trace}\n{proxy.trace_end(40)}")
+
+
+@pytest.fixture
+def world(
+    s3_lake: Lake, topic: Topic, new_proxy: Callable[..., FaultProxy], new_laker: Callable[..., Laker], table_format: str
+) -> World:
+    """A topic, a lake on S3, and loaders each behind a fault proxy of its own."""
+    return World(s3_lake, topic, table_format, new_laker, new_proxy)
+
+
+def _has_failed(item: pytest.Item) -> bool:
     report = getattr(item, "report_of_call", None)
-    if report is None or not report.failed:
+    return report is not None and bool(report.failed)
+
+
+def _show_logs_after_failure(item: pytest.Item, made: list[Laker]) -> None:
+    if not _has_failed(item):
         return
     for laker in made:
         for process in laker.processes:

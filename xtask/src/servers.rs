@@ -28,7 +28,10 @@ impl Servers {
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let kafka = self.kafka.iter().map(|kafka| ("LAKER_TEST_KAFKA", kafka.bootstrap_servers()));
         let s3 = self.s3.iter().map(|s3| ("LAKER_TEST_S3", s3.description()));
-        kafka.chain(s3).collect()
+        // For tests that start servers of their own, to kill them.
+        let libs = self.kafka.iter().map(|kafka| ("LAKER_TEST_KAFKA_LIBS", kafka.libs()));
+        let program = self.s3.iter().map(|s3| ("LAKER_TEST_S3_PROGRAM", s3.program()));
+        kafka.chain(s3).chain(libs).chain(program).collect()
     }
 
     /// Sets [`Self::env`] on a command.

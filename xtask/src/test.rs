@@ -12,10 +12,20 @@ use crate::report::{Stage, Tally, summary};
 use crate::servers::Servers;
 use crate::tools::Tools;
 use crate::tools::python::Venv;
-use crate::{command, paths, say};
+use crate::{command, fuzz, paths, say, sim};
 
 /// Events in each cell of the large matrix with `--quick`; the suite itself knows the full number.
 const QUICK_EVENTS: &str = "20000";
+/// Kills and stops for each table format with `--full`; the suite itself knows how few are enough else.
+const FULL_KILLS: &str = "300";
+
+/// Scenarios of faults, each with loaders, proxies or brokers of its own.
+const FULL_ONLY: [&str; 4] = [
+    "tests/e2e/test_faults_loaders.py",
+    "tests/e2e/test_faults_store.py",
+    "tests/e2e/test_outages.py",
+    "tests/e2e/test_positions.py",
+];
 
 /// A suite that cannot run here; why was said when the tools were looked for.
 const LEFT_OUT: Tally = Tally { passed: 0, failed: 0, skipped: 1 };
@@ -28,6 +38,9 @@ pub struct Options {
     /// Fewer events in the end-to-end suites: minutes instead of a quarter of an hour.
     #[arg(long)]
     quick: bool,
+    /// Fuzz targets and all scenarios of faults too, and hundreds of kills: an hour and a half more.
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
     /// Goes to pytest, e.g. `-- -k bad_input`.
     #[arg(last = true)]
     pytest: Vec<String>,
@@ -43,6 +56,10 @@ enum Suite {
     Tidy,
     /// Unit, property and conformance suites.
     Rust,
+    /// The simulator: fixed seeds, and fresh ones.
+    Sim,
+    /// Fuzz targets, 20 seconds each.
+    Fuzz,
     /// The binary that the suites below run.
     Build,
     /// SDK and example.
@@ -52,8 +69,17 @@ enum Suite {
 }
 
 impl Suite {
-    const ALL: [Self; 7] =
-        [Self::Fmt, Self::Clippy, Self::Tidy, Self::Rust, Self::Build, Self::Python, Self::E2e];
+    const ALL: [Self; 9] = [
+        Self::Fmt,
+        Self::Clippy,
+        Self::Tidy,
+        Self::Rust,
+        Self::Sim,
+        Self::Fuzz,
+        Self::Build,
+        Self::Python,
+        Self::E2e,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -61,6 +87,8 @@ impl Suite {
             Self::Clippy => "clippy",
             Self::Tidy => "tidy",
             Self::Rust => "rust",
+            Self::Sim => "sim",
+            Self::Fuzz => "fuzz",
             Self::Build => "build",
             Self::Python => "python",
             Self::E2e => "e2e",
@@ -78,7 +106,7 @@ impl Suite {
 
 /// `cargo xtask test`.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let suites = chosen(&options.only);
+    let suites = chosen(&options.only, options.full);
     let bench = Bench::set_up(options, &suites)?;
     let mut stages = Vec::new();
     for suite in suites {
@@ -96,11 +124,15 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// All suites, or those asked for and what they need, in order.
-fn chosen(only: &[Suite]) -> Vec<Suite> {
+/// All suites, or those asked for and what they need, in order. Fuzzing is for `--full`: each run looks
+/// somewhere else, and the corpus is among the Rust suites.
+fn chosen(only: &[Suite], full: bool) -> Vec<Suite> {
     let needs_binary = only.iter().any(|suite| suite.needs_binary());
-    let is_chosen =
-        |suite: &Suite| only.is_empty() || only.contains(suite) || (*suite == Suite::Build && needs_binary);
+    let is_chosen = |suite: &Suite| {
+        (only.is_empty() && (full || *suite != Suite::Fuzz))
+            || only.contains(suite)
+            || (*suite == Suite::Build && needs_binary)
+    };
     Suite::ALL.into_iter().filter(is_chosen).collect()
 }
 
@@ -144,6 +176,12 @@ impl<'a> Bench<'a> {
                 let args = ["test", "--release", "--workspace", "--exclude", "xtask", "--no-fail-fast"];
                 counted(self.servers.tell(command::cargo().args(args)))
             }
+            Suite::Sim => {
+                let mut tally = checked(sim::simulator().args(["--seeds", sim::FIXED_SEEDS]))?;
+                tally += checked(sim::simulator().args(["--fresh", "--seeds", sim::FRESH_SEEDS]))?;
+                Ok(tally)
+            }
+            Suite::Fuzz => fuzz::tally(&fuzz::Options::in_test()),
             Suite::Build => checked(command::cargo().args(["build", "--release"])),
             Suite::Python => self.python(),
             Suite::E2e => self.end_to_end(),
@@ -172,6 +210,15 @@ impl<'a> Bench<'a> {
         pytest.arg("tests/e2e").args(&self.options.pytest);
         if self.options.quick {
             pytest.env("LAKER_E2E_EVENTS", QUICK_EVENTS);
+        }
+        if self.options.full {
+            pytest.env("LAKER_E2E_KILLS", FULL_KILLS);
+        } else if self.options.pytest.is_empty() {
+            say(&format!(
+                "left out, since they take half an hour (--full runs them): {}",
+                FULL_ONLY.join(", ")
+            ));
+            pytest.args(FULL_ONLY.map(|file| format!("--ignore={file}")));
         }
         counted(&mut pytest)
     }

@@ -22,7 +22,7 @@ const ANY: HeaderValue = HeaderValue::from_static("*");
 struct AcceptedBody<'a> {
     accepted: usize,
     rejected: &'a [Rejection],
-    receipt: String,
+    receipt: &'a str,
 }
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ pub(crate) fn accepted(accepted: &Accepted) -> Response {
     let body = AcceptedBody {
         accepted: accepted.accepted,
         rejected: &accepted.rejected,
-        receipt: accepted.receipt.to_string(),
+        receipt: &accepted.receipt,
     };
     send(StatusCode::OK, HeaderMap::new(), &body)
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use event::invariants::{Invariant, uphold};
 use event::{Clock, ErrorKind};
-use eventlog::{EventLog, LogError, Placement};
+use eventlog::{EventLog, LogError, Taken};
 
 use crate::options::{CollectorLimits, StreamRoute};
 use crate::receipt::Receipt;
 use crate::refusal::Refusal;
+use crate::spool_receipt::SpoolReceipt;
 use crate::telemetry;
 
 /// One stream at work: its route, and how its topic has been doing.
@@ -26,35 +27,43 @@ impl Stream {
         Self { route, refused_in_a_row: AtomicU64::new(0) }
     }
 
-    /// Appends all of `events`, and acknowledges them only when the log has said that it has them.
+    /// Hands all of `events` to the log, and acknowledges them only when it has said that it has them.
+    /// The answer is their receipt.
     pub(crate) async fn append(
         &self,
         log: &Arc<dyn EventLog>,
         events: Vec<Bytes>,
         limits: &CollectorLimits,
         clock: &Clock,
-    ) -> Result<Receipt, Refusal> {
+    ) -> Result<String, Refusal> {
         let count = events.len();
         let started = clock.monotonic();
-        let appended = clock.timeout(limits.append_deadline, log.append(&self.route.topic, events)).await;
+        let appended = clock.timeout(limits.append_deadline, log.take(&self.route.topic, events)).await;
         telemetry::append_took(clock.monotonic().saturating_sub(started));
         match appended {
-            Some(Ok(placements)) => Ok(self.acknowledge(count, &placements)),
+            Some(Ok(taken)) => Ok(self.acknowledge(count, taken)),
             Some(Err(error)) => Err(self.refuse(&error)),
             None => Err(self.refuse_late(limits)),
         }
     }
 
-    fn acknowledge(&self, count: usize, placements: &[Placement]) -> Receipt {
-        uphold(Invariant::AcknowledgedIsDurable, placements.len() == count, || {
-            format!("topic {:?} confirmed {} of {count} events", self.route.topic, placements.len())
+    fn acknowledge(&self, count: usize, taken: Taken) -> String {
+        let confirmed = match &taken {
+            Taken::InLog(placements) => placements.len() as u64,
+            Taken::Spooled(spooled) => spooled.range.offset_count(),
+        };
+        uphold(Invariant::AcknowledgedIsDurable, confirmed == count as u64, || {
+            format!("topic {:?} confirmed {confirmed} of {count} events", self.route.topic)
         });
         let refused = self.refused_in_a_row.swap(0, Ordering::Relaxed);
         if refused > 0 {
             tracing::info!(topic = self.route.topic, refused, "event log takes events again");
         }
         telemetry::accepted(&self.route.name, count);
-        Receipt::new(self.route.name.clone(), placements)
+        match taken {
+            Taken::InLog(placements) => Receipt::new(self.route.name.clone(), &placements).to_string(),
+            Taken::Spooled(spooled) => SpoolReceipt::new(self.route.name.clone(), spooled).to_string(),
+        }
     }
 
     /// Whatever the log's trouble is, the client may send again: even wrong settings get corrected,

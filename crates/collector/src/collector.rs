@@ -20,7 +20,6 @@ use crate::append::Stream;
 use crate::body::Incoming;
 use crate::media::Form;
 use crate::options::{CollectorLimits, CollectorOptions, StreamRoute};
-use crate::receipt::Receipt;
 use crate::refusal::Refusal;
 use crate::route;
 use crate::split::split;
@@ -42,7 +41,7 @@ pub struct Collector {
     default_stream: Arc<Stream>,
     pub(crate) limits: CollectorLimits,
     log: Arc<dyn EventLog>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     admission: Admission,
     /// Turns at decompressing and checking large bodies: no more at a time than there are cores.
     turns: Semaphore,
@@ -57,7 +56,8 @@ pub struct Collector {
 pub(crate) struct Accepted {
     pub(crate) accepted: usize,
     pub(crate) rejected: Vec<Rejection>,
-    pub(crate) receipt: Receipt,
+    /// A [`crate::Receipt`], or a [`crate::SpoolReceipt`].
+    pub(crate) receipt: String,
 }
 
 impl Collector {
@@ -159,7 +159,9 @@ impl Collector {
         let stream = self.stream(stream)?;
         let form = Form::of(headers)?;
         let mut held = self.admission.enter();
+        // In this order, so that a body that is there is taken.
         let body = tokio::select! {
+            biased;
             body = incoming.read(content_length(headers), self.limits.body_bytes_max, &mut held) => body?,
             () = self.time_to_finish_is_up() => return Err(Refusal::ShuttingDown),
         };

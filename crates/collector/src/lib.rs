@@ -20,6 +20,8 @@ mod media;
 pub mod options;
 /// Where the log put the events of one request, as text a client can keep.
 pub mod receipt;
+/// The same for events that went to the spool.
+pub mod spool_receipt;
 /// What a request is refused with: status, code and message.
 mod refusal;
 /// Paths, methods and CORS; the task each request runs in.
@@ -36,3 +38,4 @@ mod verdict;
 pub use collector::Collector;
 pub use options::{CollectorLimits, CollectorOptions, StreamRoute};
 pub use receipt::{Receipt, ReceiptError, Span};
+pub use spool_receipt::{SpoolReceipt, SpoolReceiptError};

@@ -43,7 +43,7 @@ async fn to_named_stream(
 /// never cut in half, and a panic in it ends in an answer.
 async fn run(collector: Arc<Collector>, stream: Option<String>, request: Request) -> Response {
     let version = request.version();
-    let task = tokio::spawn(Arc::clone(&collector).take(stream, request));
+    let task = collector.clock.spawn(Arc::clone(&collector).take(stream, request));
     let outcome = task.await.unwrap_or_else(|failure| {
         tracing::error!(%failure, "a request failed by a bug; the client is answered 503");
         Err(Refusal::Internal)

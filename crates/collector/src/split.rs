@@ -170,12 +170,13 @@ fn is_value(text: &[u8], line: Range<usize>) -> bool {
     skip_value(line, 0).is_ok_and(|end| end == line.len())
 }
 
-/// `range` without the whitespace at its ends.
+/// `range` without the white space of JSON at its ends. No other: a form feed is blank to Rust's own
+/// trim, and a record that ends in one is no JSON to the loader.
 fn trim(text: &[u8], range: Range<usize>) -> Range<usize> {
-    let part = &text[range.clone()];
-    let kept = part.trim_ascii_end().len();
-    let blank = kept - part[..kept].trim_ascii_start().len();
-    range.start + blank..range.start + kept
+    let start = skip_whitespace(&text[..range.end], range.start);
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+    let blank = text[start..range.end].iter().rev().take_while(is_blank).count();
+    start..range.end - blank
 }
 
 #[cfg(test)]

@@ -29,7 +29,11 @@ pub const DETAIL: &str = "detail";
 /// The bytes of a dead letter.
 pub const RAW: &str = "raw";
 
-/// Names of the system columns in their order.
+/// When a dead letter became this row; null for rows of the log. A table has it from its first
+/// replay on.
+pub const REPLAYED_AT: &str = "_replayed_at";
+
+/// Names of the system columns in their order, without the one that only replays bring.
 pub const SYSTEM: [&str; 7] = [PARTITION, OFFSET, RECEIVED_AT, TIME, ID, RESIDUAL, EVENT_DATE];
 
 /// Microseconds in UTC, the type of `_received_at` and `_time`.
@@ -52,6 +56,17 @@ pub fn initial_schema(options: &DecodeOptions) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// `schema` with the column that replayed rows have.
+#[must_use]
+pub fn with_replayed_at(schema: &SchemaRef) -> SchemaRef {
+    if schema.column_with_name(REPLAYED_AT).is_some() {
+        return Arc::clone(schema);
+    }
+    let replayed_at = Arc::new(system_field(REPLAYED_AT));
+    let fields: Vec<_> = schema.fields().iter().cloned().chain([replayed_at]).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
 /// Columns of a table of dead letters, `event_date` last.
 #[must_use]
 pub fn dead_letter_schema() -> SchemaRef {
@@ -71,6 +86,7 @@ pub(crate) fn system_field(name: &str) -> Field {
         PARTITION => (DataType::Int32, false),
         OFFSET => (DataType::Int64, false),
         RECEIVED_AT | TIME => (timestamp_type(), false),
+        REPLAYED_AT => (timestamp_type(), true),
         EVENT_DATE => (DataType::Date32, false),
         _ => (DataType::Utf8, true),
     };
@@ -81,7 +97,7 @@ pub(crate) fn system_field(name: &str) -> Field {
 #[must_use]
 pub fn is_system(name: &str) -> bool {
     let folded = fold(name);
-    SYSTEM.iter().any(|system| *system == folded)
+    folded == REPLAYED_AT || SYSTEM.iter().any(|system| *system == folded)
 }
 
 /// Whether no column of any level may have this name: Delta Lake forbids `space , ; { } ( ) =`,
@@ -117,7 +133,7 @@ pub(crate) struct NamesTaken(HashSet<String>);
 
 impl NamesTaken {
     pub(crate) fn with_system_columns() -> Self {
-        Self(SYSTEM.into_iter().map(fold).collect())
+        Self(SYSTEM.into_iter().chain([REPLAYED_AT]).map(fold).collect())
     }
 
     /// Takes `name`; whether it was free.
@@ -173,6 +189,7 @@ mod tests {
 
     #[test]
     fn system_names_are_system_names_in_any_case() {
-        assert!(is_system("_Time") && is_system("EVENT_DATE") && !is_system("time"));
+        assert!(is_system("_Time") && is_system("EVENT_DATE") && is_system("_Replayed_At"));
+        assert!(!is_system("time"));
     }
 }

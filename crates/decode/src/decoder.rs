@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, Date32Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    ArrayRef, Date32Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 use event::{PartitionId, Record, Records, TimestampMicros};
@@ -100,12 +101,8 @@ impl Decoder {
     pub fn new(options: Arc<DecodeOptions>, schema: SchemaRef) -> Result<Self, DecodeError> {
         options.check()?;
         check_system_columns(&schema)?;
-        let fields: Fields = schema
-            .fields()
-            .iter()
-            .filter(|field| !columns::SYSTEM.contains(&field.name().as_str()))
-            .cloned()
-            .collect();
+        let fields: Fields =
+            schema.fields().iter().filter(|field| !is_filled_by_us(field.name())).cloned().collect();
         if let Some(field) = fields.iter().find(|field| !field.is_nullable()) {
             return Err(DecodeError::NotNullable { name: field.name().clone() });
         }
@@ -196,6 +193,9 @@ impl Decoder {
         let mut system = self.fixed.finish(partition);
         system.insert(columns::ID, self.left.ids.finish(row_count));
         system.insert(columns::RESIDUAL, self.left.residual.finish(row_count));
+        if let Ok(field) = self.schema.field_with_name(columns::REPLAYED_AT) {
+            system.insert(columns::REPLAYED_AT, new_null_array(field.data_type(), row_count));
+        }
         let mut of_events = self.level.finish(row_count).into_iter();
         let arrays = self.schema.fields().iter().map(|field| {
             let array = system.remove(field.name().as_str()).or_else(|| of_events.next());
@@ -268,6 +268,10 @@ pub(crate) fn partition_column(partition: PartitionId, row_count: usize) -> Arra
 
 pub(crate) fn timestamps(micros: Vec<i64>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
+}
+
+fn is_filled_by_us(name: &str) -> bool {
+    name == columns::REPLAYED_AT || columns::SYSTEM.contains(&name)
 }
 
 fn check_system_columns(schema: &Schema) -> Result<(), DecodeError> {

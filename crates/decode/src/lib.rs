@@ -45,6 +45,10 @@ pub mod conflicts;
 mod dead;
 /// Rows of an earlier schema under a later one.
 pub mod conform;
+/// What a sender broke in a way that has one meaning only.
+pub mod repair;
+/// Whether a row with its residual is the event it came from.
+pub mod law;
 
 pub use check::{DeadReason, EventLimits, check_event};
 pub use conflicts::{Conflicts, Reason};
@@ -52,3 +56,4 @@ pub use conform::conform;
 pub use decoder::{DecodeError, Decoded, Decoder};
 pub use evidence::Discovered;
 pub use options::{ColumnType, ColumnTypeError, ColumnsError, DecodeOptions};
+pub use repair::Repair;

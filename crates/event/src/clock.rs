@@ -1,10 +1,14 @@
-//! The one door for time, randomness and ids.
+//! The one door for time, randomness, ids and tasks.
 //!
-//! `clippy.toml` bans the other ways in, so that a simulator can own both.
+//! `clippy.toml` bans the other ways in, so that a simulator can own them ([`ClockSource`]).
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 /// Microseconds since 1970-01-01T00:00:00Z, leap seconds ignored, negative before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,25 +26,52 @@ impl TimestampMicros {
     }
 }
 
-/// Wall clock, monotonic clock and randomness.
+/// Wall clock, monotonic clock, randomness, and what runs by them: sleeps and tasks.
 ///
 /// Safety never rests on it: time decides when to flush, never what is committed.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Source>);
+pub struct Clock(Arc<dyn ClockSource>);
 
-trait Source: Send + Sync {
+/// A future on the heap, as sources take and give them.
+pub type BoxFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Where time, chance and tasks come from: the machine, or a simulator.
+pub trait ClockSource: Send + Sync {
+    /// Now, by the wall clock. May jump, also backwards.
     fn wall(&self) -> TimestampMicros;
+
+    /// Time since some fixed moment. Never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Fills `bytes` with what nobody can guess.
     fn random(&self, bytes: &mut [u8]);
+
+    /// Completes after `duration` of monotonic time.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static>;
+
+    /// Runs `task` beside its caller, to its end.
+    fn spawn(&self, task: BoxFuture<'static>);
+
+    /// Runs `work`, which goes on by threads of its own rather than by being polled. The machine
+    /// just polls it; a simulator has to wait for it, since it does not own those threads.
+    fn outside<'a>(&self, work: BoxFuture<'a>) -> BoxFuture<'a> {
+        work
+    }
 }
 
 impl Clock {
-    /// The machine's clocks and randomness.
+    /// The machine's clocks and randomness, and tokio's tasks.
     #[must_use]
     pub fn system() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the door")]
         let origin = Instant::now();
-        Self(Arc::new(System { origin }))
+        Self::of(Arc::new(System { origin }))
+    }
+
+    /// The clock of `source`.
+    #[must_use]
+    pub fn of(source: Arc<dyn ClockSource>) -> Self {
+        Self(source)
     }
 
     /// Now, by the wall clock. May jump, also backwards.
@@ -56,15 +87,39 @@ impl Clock {
     }
 
     /// Completes after `duration`.
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        self.0.sleep(duration).await;
     }
 
     /// The future's output, or `None` when it took longer than `duration`; it is dropped then.
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub async fn timeout<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
-        tokio::time::timeout(duration, future).await.ok()
+        let mut future = pin!(future);
+        let mut sleep = self.0.sleep(duration);
+        std::future::poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
+        })
+        .await
+    }
+
+    /// Runs `future` as a task of its own, which goes on when the returned value is dropped.
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.spawn(Box::pin(async move {
+            // Nobody waits for the output any more when the receiver is gone.
+            let _ = sender.send(future.await);
+        }));
+        Task(receiver)
+    }
+
+    /// The output of `work`, which goes on by threads of its own: see [`ClockSource::outside`].
+    ///
+    /// # Panics
+    /// When the source drops `work` instead of finishing it.
+    pub async fn outside<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        let mut output = None;
+        self.0.outside(Box::pin(async { output = Some(work.await) })).await;
+        output.expect("a source completes only after the work has")
     }
 
     /// A new time-ordered id (UUID version 7, RFC 9562), in its usual text form.
@@ -91,11 +146,28 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// The output of a task, once it has ended.
+#[derive(Debug)]
+pub struct Task<T>(oneshot::Receiver<T>);
+
+/// A task ended without an output: it panicked, or the process is ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a task ended without an output; if the process is not ending, it panicked")]
+pub struct TaskLost;
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, TaskLost>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(|_| TaskLost)
+    }
+}
+
 struct System {
     origin: Instant,
 }
 
-impl Source for System {
+impl ClockSource for System {
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     fn wall(&self) -> TimestampMicros {
         let micros = match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
@@ -113,6 +185,15 @@ impl Source for System {
     fn random(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes)
             .expect("the operating system's random source does not fail once it has started");
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn spawn(&self, task: BoxFuture<'static>) {
+        tokio::spawn(task);
     }
 }
 
@@ -135,5 +216,20 @@ mod tests {
         let (a, b) = (clock.new_id(), clock.new_id());
         assert_ne!(a, b);
         assert_eq!(&a[14..15], "7");
+    }
+
+    #[tokio::test]
+    async fn a_timeout_ends_what_takes_too_long_and_nothing_else() {
+        let clock = Clock::system();
+        assert_eq!(clock.timeout(Duration::ZERO, std::future::ready(1)).await, Some(1));
+        assert_eq!(clock.timeout(Duration::ZERO, std::future::pending::<()>()).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_lost_and_one_that_ends_is_not() {
+        let clock = Clock::system();
+        assert_eq!(clock.spawn(async { 1 }).await, Ok(1));
+        let panics: Task<()> = clock.spawn(async { panic!("a test's panic") });
+        assert_eq!(panics.await, Err(TaskLost));
     }
 }

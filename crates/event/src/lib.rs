@@ -15,14 +15,14 @@ pub mod stream;
 pub mod limits;
 /// The laws, by name.
 pub mod invariants;
-/// The one door for time, randomness and ids.
+/// The one door for time, randomness, ids and tasks.
 pub mod clock;
 /// What the person or program that meets an error should do.
 pub mod error_kind;
 
-pub use clock::{Clock, TimestampMicros};
+pub use clock::{Clock, ClockSource, TimestampMicros};
 pub use error_kind::ErrorKind;
 pub use log_id::LogId;
-pub use offsets::{Offset, OffsetRange, OffsetRanges, PartitionId, Positions};
+pub use offsets::{LeaderEpoch, Offset, OffsetRange, OffsetRanges, PartitionId, Positions};
 pub use records::{Record, Records, RecordsBuilder};
 pub use stream::StreamName;

@@ -57,6 +57,22 @@ pub const KAFKA_IN_FLIGHT_BYTES_MAX: usize = BODY_DECOMPRESSED_BYTES_MAX;
 /// Kafka clients that read for queries at the same time, each with its own connections.
 pub const KAFKA_READERS_MAX: usize = 8;
 
+/// Pause between two looks at how much open transactions hold back.
+pub const OPEN_TRANSACTION_LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Time a transaction may stay open at the end of what is read before a person is told. Kafka itself
+/// ends one after `transaction.timeout.ms`, a minute if its producer did not say otherwise.
+pub const OPEN_TRANSACTION_WARN_AFTER: Duration = Duration::from_secs(90);
+/// Time without any news of a topic after which it is asked whether it is still the same.
+pub const TOPIC_QUIET_MAX: Duration = Duration::from_secs(10);
+/// Bytes of spooled events that go into Kafka in one transaction; an event that crosses it is taken along.
+pub const SPOOL_FORWARD_BYTES_MAX: usize = 4 * MIB;
+/// Time one step of forwarding may take: a connection, the events of a transaction, its commit. All of
+/// a transaction may take twice that; requests wait while the last one goes over.
+pub const SPOOL_FORWARD_DEADLINE: Duration = Duration::from_secs(10);
+/// Time after which Kafka gives up a transaction of a forwarder that has died in it. So long, at most,
+/// readers do not see what others append behind it.
+pub const SPOOL_TRANSACTION_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Bytes in one fetch handed from a log reader to the loader.
 pub const FETCH_BYTES_MAX: usize = 4 * MIB;
 /// Records in one fetch.
@@ -120,6 +136,8 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Time from SIGTERM until the process ends, whatever is open.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 
+/// Pause until a loader that waits for a person looks whether it can go on.
+pub const HALTED_LOOK_PAUSE: Duration = Duration::from_secs(15);
 /// Time `/readyz` gives the log to answer.
 pub const READY_DEADLINE: Duration = Duration::from_secs(3);
 /// Time open connections have to end once the process closes its port.
@@ -153,6 +171,25 @@ pub const LIVE_ACTION_CHARS_MAX: usize = 64;
 pub const SQL_BYTES_MAX: usize = 256 * KIB;
 /// Distinct actions counted by the live page; the rest is counted as "other".
 pub const LIVE_ACTIONS_MAX: usize = 50;
+
+/// Data files that `laker verify` reads at the same time.
+pub const VERIFY_FILES_MAX: usize = 2;
+/// Bytes of a data file up to which `laker verify` holds it in memory, so as to fetch it once.
+pub const VERIFY_HELD_BYTES_MAX: u64 = 256 * MIB as u64;
+/// Bytes of the log that `laker verify` reads at a time.
+pub const VERIFY_LOG_BYTES_MAX: usize = 16 * MIB;
+/// Ranges of offsets that one problem spells out, and problems that a report spells out.
+pub const VERIFY_TOLD_MAX: usize = 1_000;
+/// Stretches of 65,536 offsets whose contents differ from the log in which the rows are looked for.
+pub const VERIFY_SEARCHED_MAX: usize = 256;
+/// Commits that the answer to one receipt tells apart; the rest is told as one.
+pub const RECEIPT_LANDINGS_MAX: usize = 64;
+/// Dead letters that the answer to one receipt names.
+pub const RECEIPT_DEAD_MAX: usize = 1_000;
+/// Dead letters that one `laker dead replay` lands in one commit.
+pub const REPLAY_LETTERS_MAX: usize = 10_000;
+/// Bytes of dead letters in one commit of a replay, unless a single one is larger.
+pub const REPLAY_BYTES_MAX: usize = 64 * MIB;
 
 const _: () = assert!(
     BODY_BYTES_MAX <= BODY_DECOMPRESSED_BYTES_MAX,

@@ -11,6 +11,9 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(String);
 
+/// Kind of the chains that [`LogId::replays`] names; no log is of it.
+const REPLAYS: &str = "replay:";
+
 impl LogId {
     /// Takes an identity's text.
     ///
@@ -23,6 +26,19 @@ impl LogId {
         Self(text)
     }
 
+    /// The chain of replays of this log's dead letters: its positions count the replays that landed
+    /// of each partition, so that two of them cannot land the same dead letter.
+    #[must_use]
+    pub fn replays(&self) -> Self {
+        Self(format!("{REPLAYS}{}", self.0))
+    }
+
+    /// Whether it is a chain of replays, and so no log that is read.
+    #[must_use]
+    pub fn is_replays(&self) -> bool {
+        self.0.starts_with(REPLAYS)
+    }
+
     /// The identity as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -33,5 +49,17 @@ impl LogId {
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_replays_of_a_log_are_told_from_the_log() {
+        let log = LogId::new("kafka:cluster:topic");
+        assert!(!log.is_replays() && log.replays().is_replays());
+        assert_eq!(log.replays().as_str(), "replay:kafka:cluster:topic");
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Number of a partition within a stream's log. Kafka's own partition number, never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,11 +40,27 @@ impl fmt::Display for Offset {
     }
 }
 
+/// Number of a partition's leadership, one more with each leader (Kafka, KIP-101). Every record
+/// bears that of the leader that took it, so offset and epoch together tell one history of a log
+/// from another that lost its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaderEpoch(pub u32);
+
+impl fmt::Display for LeaderEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Half-open interval of offsets `[start, end)` of one partition. `start <= end` always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// It may know under which leader its last record was written; two ranges are equal when their
+/// offsets are.
+#[derive(Debug, Clone, Copy)]
 pub struct OffsetRange {
     start: Offset,
     end: Offset,
+    epoch: Option<LeaderEpoch>,
 }
 
 impl OffsetRange {
@@ -54,7 +71,20 @@ impl OffsetRange {
     #[must_use]
     pub fn new(start: Offset, end: Offset) -> Self {
         assert!(start <= end, "offset range ends at {end} before its start {start}");
-        Self { start, end }
+        Self { start, end, epoch: None }
+    }
+
+    /// The same range, whose last record was written under `epoch`.
+    #[must_use]
+    pub fn written_under(self, epoch: Option<LeaderEpoch>) -> Self {
+        Self { epoch, ..self }
+    }
+
+    /// Epoch of the last record known in it or before it. What follows that record up to the end
+    /// (transaction markers) may be of a later one.
+    #[must_use]
+    pub fn epoch(self) -> Option<LeaderEpoch> {
+        self.epoch
     }
 
     /// First offset of the range.
@@ -85,6 +115,20 @@ impl OffsetRange {
     #[must_use]
     pub fn contains(self, offset: Offset) -> bool {
         self.start <= offset && offset < self.end
+    }
+}
+
+impl PartialEq for OffsetRange {
+    fn eq(&self, other: &Self) -> bool {
+        (self.start, self.end) == (other.start, other.end)
+    }
+}
+
+impl Eq for OffsetRange {}
+
+impl Hash for OffsetRange {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.start, self.end).hash(state);
     }
 }
 
@@ -129,7 +173,9 @@ impl OffsetRanges {
     pub fn extend(&mut self, partition: PartitionId, range: OffsetRange) -> Result<(), RangeError> {
         let joined = match self.get(partition) {
             None => range,
-            Some(have) if have.end == range.start => OffsetRange::new(have.start, range.end),
+            Some(have) if have.end == range.start => {
+                OffsetRange::new(have.start, range.end).written_under(range.epoch.or(have.epoch))
+            }
             Some(have) => return Err(RangeError::at(partition, have.end, range)),
         };
         self.0.insert(partition, joined);
@@ -148,9 +194,16 @@ impl FromIterator<(PartitionId, OffsetRange)> for OffsetRanges {
     }
 }
 
-/// Per partition the first offset that is not yet covered: `next(p)`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Positions(BTreeMap<PartitionId, Offset>);
+/// Per partition the first offset that is not yet covered: `next(p)`, and, where it is known, the
+/// leader epoch of what is covered last. Two are equal when their offsets are.
+#[derive(Debug, Clone, Default)]
+pub struct Positions(BTreeMap<PartitionId, Position>);
+
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    next: Offset,
+    epoch: Option<LeaderEpoch>,
+}
 
 impl Positions {
     /// Knows no partition.
@@ -174,18 +227,36 @@ impl Positions {
     /// `next(partition)`, if the partition is known.
     #[must_use]
     pub fn get(&self, partition: PartitionId) -> Option<Offset> {
-        self.0.get(&partition).copied()
+        self.0.get(&partition).map(|position| position.next)
+    }
+
+    /// Epoch of the last record known below `next(partition)`. Where a log has none, there is none.
+    #[must_use]
+    pub fn epoch(&self, partition: PartitionId) -> Option<LeaderEpoch> {
+        self.0.get(&partition)?.epoch
     }
 
     /// Sets where `partition` goes on, whatever was known of it before.
     /// For reading a stored state; a commit goes through [`Positions::apply`].
     pub fn set(&mut self, partition: PartitionId, next: Offset) {
-        self.0.insert(partition, next);
+        self.set_under(partition, next, None);
+    }
+
+    /// As [`Positions::set`], with the epoch of the last record known below `next`.
+    pub fn set_under(&mut self, partition: PartitionId, next: Offset, epoch: Option<LeaderEpoch>) {
+        self.0.insert(partition, Position { next, epoch });
+    }
+
+    /// What is known of those `partitions` that are known at all.
+    #[must_use]
+    pub fn of<'a>(&self, partitions: impl IntoIterator<Item = &'a PartitionId>) -> Self {
+        let known = |partition: &PartitionId| Some((*partition, *self.0.get(partition)?));
+        Self(partitions.into_iter().filter_map(known).collect())
     }
 
     /// Partitions and their next offsets, by partition.
     pub fn iter(&self) -> impl Iterator<Item = (PartitionId, Offset)> + '_ {
-        self.0.iter().map(|(partition, next)| (*partition, *next))
+        self.0.iter().map(|(partition, position)| (*partition, position.next))
     }
 
     /// Moves every partition of `ranges` from its range's start to its end: the compare-and-swap
@@ -197,7 +268,8 @@ impl Positions {
     pub fn apply(&mut self, ranges: &OffsetRanges) -> Result<(), RangeError> {
         self.check(ranges)?;
         for (partition, range) in ranges.iter() {
-            self.set(partition, range.end());
+            let epoch = range.epoch().or(self.epoch(partition));
+            self.set_under(partition, range.end(), epoch);
         }
         Ok(())
     }
@@ -220,9 +292,18 @@ impl Positions {
 
 impl FromIterator<(PartitionId, Offset)> for Positions {
     fn from_iter<I: IntoIterator<Item = (PartitionId, Offset)>>(positions: I) -> Self {
-        Self(positions.into_iter().collect())
+        let position = |(partition, next)| (partition, Position { next, epoch: None });
+        Self(positions.into_iter().map(position).collect())
     }
 }
+
+impl PartialEq for Positions {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Positions {}
 
 /// Why a range is not the next link of its partition's chain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -326,6 +407,21 @@ mod tests {
         assert_eq!(covered.get(P0), Some(range(0, 6)));
         assert!(matches!(covered.extend(P0, range(7, 8)), Err(RangeError::Gap { .. })));
         assert!(matches!(covered.extend(P0, range(5, 8)), Err(RangeError::Overlap { .. })));
+    }
+
+    #[test]
+    fn the_newest_known_epoch_goes_along_with_the_position() {
+        let (old, new) = (Some(LeaderEpoch(3)), Some(LeaderEpoch(4)));
+        let mut covered = ranges(&[(P0, range(5, 7).written_under(old))]);
+        covered.extend(P0, range(7, 8)).unwrap();
+        assert_eq!(covered.get(P0).unwrap().epoch(), old, "what has no record says nothing new");
+        covered.extend(P0, range(8, 9).written_under(new)).unwrap();
+        let mut positions = Positions::from_iter([(P0, Offset(5)), (P1, Offset(5))]);
+        positions.apply(&covered).unwrap();
+        positions.apply(&ranges(&[(P0, range(9, 10)), (P1, range(5, 6))])).unwrap();
+        assert_eq!((positions.get(P0), positions.epoch(P0)), (Some(Offset(10)), new));
+        assert_eq!((positions.of(&[P0]).epoch(P0), positions.epoch(P1)), (new, None));
+        assert_eq!(positions, Positions::from_iter([(P0, Offset(10)), (P1, Offset(6))]));
     }
 
     #[test]

@@ -3,34 +3,38 @@
 //! Rebalances and errors come through librdkafka's main queue, records through one of our own: so a
 //! batch of records is taken with one call, and none of them waits behind anything else.
 
+/// Where a partition is read from.
+mod begin;
+/// What it means when a position is refused.
+mod refusal;
+/// What no message tells.
+mod outlook;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event::invariants::{Invariant, uphold};
-use event::{Clock, Offset, OffsetRange, PartitionId, Positions, limits};
+use event::{Clock, LogId, Offset, PartitionId, Positions, limits};
 use eventlog::{Consumer as LogConsumer, Fetched, LogError, Polled};
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::error::log_error;
 use crate::group::{Change, Group};
+use crate::identity::TopicWatch;
 use crate::intake::Intake;
 use crate::native::{FetchQueue, NativeError};
+use crate::open_transactions::OpenTransactions;
 use crate::options::KafkaOptions;
-use crate::partition::{native_offset, native_partition, partition_id};
-use crate::reader::{Readers, is_out_of_range, out_of_range};
+use crate::partition::partition_id;
+use crate::reader::{Readers, is_out_of_range};
 
 /// Messages taken out of librdkafka's queue at once.
 const BATCH_MAX: usize = 1_000;
 /// Events of the client that are handled at once.
 const EVENTS_MAX: usize = 32;
-/// A partition whose position is refused although it is there is begun anew so often before it is an error.
-const RESTARTS_MAX: u32 = 10;
-/// Time a jump within a running partition may take.
-const SEEK_WAIT: Duration = Duration::from_secs(5);
 
 /// A member of a group that reads one topic.
 pub struct KafkaConsumer {
@@ -44,10 +48,14 @@ pub struct KafkaConsumer {
     ready: VecDeque<Result<Fetched, LogError>>,
     /// Begun, and not heard of since: the stop of an earlier fetch may yet take their queue away.
     unheard: BTreeSet<PartitionId>,
+    /// Begun with a leader epoch that has not been compared with the log yet: nothing is taken of them.
+    unproven: BTreeSet<PartitionId>,
     /// Whose position librdkafka has refused, and why.
     refused: BTreeMap<PartitionId, NativeError>,
     /// Where partitions were begun anew, and how often there.
     restarts: BTreeMap<PartitionId, (Offset, u32)>,
+    watch: TopicWatch,
+    open_transactions: OpenTransactions,
     paused: bool,
     /// An error after which librdkafka does nothing any more.
     fatal: Option<LogError>,
@@ -57,7 +65,7 @@ pub struct KafkaConsumer {
 }
 
 impl KafkaConsumer {
-    /// Joins `group`. What it is given comes with the polls.
+    /// Joins `group` for reading `topic`, which is `id` now. What it is given comes with the polls.
     ///
     /// # Errors
     /// [`LogError::Settings`] when librdkafka refuses its properties.
@@ -66,6 +74,7 @@ impl KafkaConsumer {
         clock: Clock,
         readers: Arc<Readers>,
         topic: &str,
+        id: LogId,
         group: &str,
     ) -> Result<Self, LogError> {
         let consumer: BaseConsumer<Group> = options
@@ -78,14 +87,17 @@ impl KafkaConsumer {
         Ok(Self {
             place,
             topic: topic.to_owned(),
+            watch: TopicWatch::new(id, clock.monotonic()),
             clock,
             readers,
             owned: BTreeSet::new(),
             intake: Intake::default(),
             ready: VecDeque::new(),
             unheard: BTreeSet::new(),
+            unproven: BTreeSet::new(),
             refused: BTreeMap::new(),
             restarts: BTreeMap::new(),
+            open_transactions: OpenTransactions::default(),
             paused: false,
             fatal: None,
             queue: FetchQueue::new(Arc::clone(&consumer), BATCH_MAX),
@@ -163,10 +175,13 @@ impl KafkaConsumer {
     fn forget(&mut self, partition: PartitionId) {
         self.intake.end(partition);
         self.unheard.remove(&partition);
+        self.unproven.remove(&partition);
         self.refused.remove(&partition);
         self.ready.retain(|ready| match ready {
             Ok(fetched) => fetched.partition != partition,
-            Err(LogError::OffsetOutOfRange { partition: at, .. }) => *at != partition,
+            Err(
+                LogError::OffsetOutOfRange { partition: at, .. } | LogError::Truncated { partition: at, .. },
+            ) => *at != partition,
             Err(_) => true,
         });
     }
@@ -174,6 +189,7 @@ impl KafkaConsumer {
     /// Takes records out of librdkafka, at most one fetch in all, waiting up to `wait` for the first.
     fn fill(&mut self, wait: Duration) {
         self.attach_unheard();
+        self.prove();
         let mut troubled = Vec::new();
         let mut wait = wait;
         while self.intake.taken_count() < limits::FETCH_RECORDS_MAX - BATCH_MAX
@@ -184,9 +200,16 @@ impl KafkaConsumer {
                 break;
             }
             wait = Duration::ZERO;
+            self.watch.heard(self.clock.monotonic());
             for message in batch.iter() {
                 let partition = partition_id(message.partition());
                 self.unheard.remove(&partition);
+                let error = message.error().map(|error| error.code);
+                if self.unproven.contains(&partition)
+                    && matches!(error, None | Some(RDKafkaErrorCode::PartitionEOF))
+                {
+                    continue;
+                }
                 if let Err(error) = self.intake.take(message, &self.clock) {
                     troubled.push((partition, error));
                 }
@@ -203,123 +226,6 @@ impl KafkaConsumer {
         }
         self.look_into_refused();
     }
-
-    /// Looks into the positions that were refused. librdkafka fetches nothing of their partitions until
-    /// they are begun again, so one that can't be looked into now stays here for the next poll.
-    fn look_into_refused(&mut self) {
-        for (partition, error) in std::mem::take(&mut self.refused) {
-            let outcome = match self.held(partition) {
-                Ok(held) => self.position_refused(partition, held, &error),
-                Err(unknown) => {
-                    self.refused.insert(partition, error);
-                    Err(unknown)
-                }
-            };
-            self.ready.extend(outcome.err().map(Err));
-        }
-    }
-
-    fn held(&self, partition: PartitionId) -> Result<OffsetRange, LogError> {
-        let topic = self.topic.clone();
-        let held = self.readers.ask_blocking(|reader| reader.watermarks(&topic, &[partition]))?;
-        Ok(held[&partition])
-    }
-
-    fn position_refused(
-        &mut self,
-        partition: PartitionId,
-        held: OffsetRange,
-        error: &NativeError,
-    ) -> Result<(), LogError> {
-        let wanted = self.intake.next_of(partition);
-        if wanted < held.start() || held.end() < wanted {
-            return Err(out_of_range(&self.topic, partition, wanted, held));
-        }
-        self.begin_anew(partition, wanted, error)
-    }
-
-    /// A position was refused that is there. Brokers do that for a moment when a partition is new or
-    /// changes its leader, and librdkafka stops fetching then.
-    fn begin_anew(
-        &mut self,
-        partition: PartitionId,
-        wanted: Offset,
-        error: &NativeError,
-    ) -> Result<(), LogError> {
-        let count = match self.restarts.get(&partition) {
-            Some((at, count)) if *at == wanted => count + 1,
-            _ => 1,
-        };
-        self.restarts.insert(partition, (wanted, count));
-        tracing::warn!(topic = self.topic, %partition, offset = %wanted, reason = error.reason, "begun anew");
-        self.begin(&[(partition, wanted)])?;
-        if count % RESTARTS_MAX == 0 {
-            return Err(log_error(&self.place, &self.topic, error));
-        }
-        Ok(())
-    }
-
-    /// Has librdkafka fetch the partitions from these offsets on, whether it fetches them already or not.
-    /// Keeps what is ready to be delivered.
-    fn begin(&mut self, positions: &[(PartitionId, Offset)]) -> Result<(), LogError> {
-        let (jumping, new): (Vec<_>, Vec<_>) =
-            positions.iter().copied().partition(|(partition, _)| self.group().is_fetched(*partition));
-        for (partition, from) in positions {
-            self.intake.start(*partition, *from);
-            self.unheard.insert(*partition);
-        }
-        self.attach_unheard();
-        let begun = self.assign(&new).and_then(|()| self.jump(&jumping));
-        begun.map_err(|error| log_error(&self.place, &self.topic, &error.into()))
-    }
-
-    /// A stop that is under way clears where a partition's records go, at a moment nobody tells. What
-    /// came meanwhile waits in the partition's own queue, and comes along when it is attached again.
-    fn attach_unheard(&self) {
-        for partition in &self.unheard {
-            self.queue.attach(&self.topic, native_partition(*partition));
-        }
-    }
-
-    fn assign(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
-        if positions.is_empty() {
-            return Ok(());
-        }
-        self.consumer.incremental_assign(&self.list(positions)?)?;
-        self.group().note_fetched(positions.iter().map(|(partition, _)| *partition));
-        Ok(())
-    }
-
-    fn jump(&self, positions: &[(PartitionId, Offset)]) -> Result<(), KafkaError> {
-        if positions.is_empty() {
-            return Ok(());
-        }
-        // Raises the partitions' versions before it returns: what was fetched before is thrown away.
-        let jumped = self.consumer.seek_partitions(self.list(positions)?, SEEK_WAIT)?;
-        let mut stuck = Vec::new();
-        for (partition, from) in positions {
-            let element = jumped.find_partition(&self.topic, native_partition(*partition));
-            if element.is_none_or(|element| element.error().is_err()) {
-                stuck.push((*partition, *from));
-            }
-        }
-        if stuck.is_empty() {
-            return Ok(());
-        }
-        // One that is not being fetched at the moment can't jump, but it can be begun anew.
-        let list = self.list(&stuck)?;
-        self.consumer.incremental_unassign(&list)?;
-        self.consumer.incremental_assign(&list)
-    }
-
-    fn list(&self, positions: &[(PartitionId, Offset)]) -> Result<TopicPartitionList, KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for (partition, from) in positions {
-            let from = rdkafka::Offset::Offset(native_offset(*from));
-            list.add_partition_offset(&self.topic, native_partition(*partition), from)?;
-        }
-        Ok(list)
-    }
 }
 
 impl LogConsumer for KafkaConsumer {
@@ -330,6 +236,7 @@ impl LogConsumer for KafkaConsumer {
             if let Some(fatal) = &self.fatal {
                 return Err(fatal.clone());
             }
+            self.look_around()?;
             // While paused, records stay in librdkafka's queue, whose size is limited.
             self.serve(if self.paused { slice } else { Duration::ZERO })?;
             if let Some(change) = self.next_change() {
@@ -352,9 +259,8 @@ impl LogConsumer for KafkaConsumer {
     }
 
     fn start(&mut self, positions: &Positions) -> Result<(), LogError> {
-        let owned: Vec<_> =
-            positions.iter().filter(|(partition, _)| self.owned.contains(partition)).collect();
-        owned.iter().for_each(|(partition, _)| self.forget(*partition));
+        let owned = positions.of(&self.owned);
+        owned.iter().for_each(|(partition, _)| self.forget(partition));
         self.begin(&owned)
     }
 
@@ -374,7 +280,7 @@ impl LogConsumer for KafkaConsumer {
     }
 
     fn advise(&mut self, landed: &Positions) {
-        let owned: Vec<_> = landed.iter().filter(|(partition, _)| self.owned.contains(partition)).collect();
+        let owned = landed.of(&self.owned);
         if owned.is_empty() {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use event::{Clock, Offset, OffsetRange, PartitionId, RecordsBuilder, TimestampMicros};
+use event::{Clock, LeaderEpoch, Offset, OffsetRange, PartitionId, RecordsBuilder, TimestampMicros};
 use eventlog::Fetched;
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -21,19 +21,30 @@ pub struct Intake {
 struct Stretch {
     start: Offset,
     next: Offset,
+    /// Leader epoch of the last record known below `next`.
+    epoch: Option<LeaderEpoch>,
+    /// Where the partition ended when that was last told.
+    end: Option<Offset>,
     records: RecordsBuilder,
 }
 
 impl Stretch {
-    fn at(start: Offset) -> Self {
-        Self { start, next: start, records: RecordsBuilder::new() }
+    fn at(start: Offset, epoch: Option<LeaderEpoch>, end: Option<Offset>) -> Self {
+        Self { start, next: start, epoch, end, records: RecordsBuilder::new() }
+    }
+
+    /// What was taken; goes on where it ends.
+    fn emptied(&mut self) -> Self {
+        let following = Self::at(self.next, self.epoch, self.end);
+        std::mem::replace(self, following)
     }
 }
 
 impl Intake {
-    /// Takes `partition` from `from` on, and nothing of it that was taken before.
-    pub fn start(&mut self, partition: PartitionId, from: Offset) {
-        self.partitions.insert(partition, Stretch::at(from));
+    /// Takes `partition` from `from` on, and nothing of it that was taken before; `epoch` is that of
+    /// the last record below.
+    pub fn start(&mut self, partition: PartitionId, from: Offset, epoch: Option<LeaderEpoch>) {
+        self.partitions.insert(partition, Stretch::at(from, epoch, None));
     }
 
     /// Takes nothing of `partition` any more.
@@ -45,6 +56,18 @@ impl Intake {
     #[must_use]
     pub fn next_of(&self, partition: PartitionId) -> Offset {
         self.partitions.get(&partition).map_or(Offset::ZERO, |stretch| stretch.next)
+    }
+
+    /// Leader epoch of the last record known below that offset.
+    #[must_use]
+    pub fn epoch_of(&self, partition: PartitionId) -> Option<LeaderEpoch> {
+        self.partitions.get(&partition)?.epoch
+    }
+
+    /// Partitions whose end has been reached as far as is known, with that end.
+    pub fn ended(&self) -> impl Iterator<Item = (PartitionId, Offset)> + '_ {
+        let at_end = self.partitions.iter().filter(|(_, stretch)| stretch.end == Some(stretch.next));
+        at_end.map(|(partition, stretch)| (*partition, stretch.next))
     }
 
     /// Payload bytes taken of `partition`.
@@ -83,7 +106,8 @@ impl Intake {
             // The position of the end covers what the log has there besides records: transaction
             // markers, and records of aborted transactions.
             Some(NativeError { code: RDKafkaErrorCode::PartitionEOF, .. }) => {
-                stretch.next = offset(message.offset()).unwrap_or(stretch.next).max(stretch.next);
+                stretch.end = offset(message.offset());
+                stretch.next = stretch.next.max(stretch.end.unwrap_or(stretch.next));
                 return Ok(());
             }
             Some(error) => return Err(error),
@@ -97,6 +121,7 @@ impl Intake {
         let payload = message.payload();
         stretch.records.push(at, received_at(message, clock), payload);
         stretch.next = at.next();
+        stretch.epoch = message.leader_epoch().map(LeaderEpoch).or(stretch.epoch);
         self.taken_bytes += payload.map_or(0, <[u8]>::len);
         self.taken_count += 1;
         Ok(())
@@ -108,8 +133,8 @@ impl Intake {
         let mut fetched = Vec::new();
         for (partition, stretch) in &mut self.partitions {
             if stretch.next > stretch.start {
-                let taken = std::mem::replace(stretch, Stretch::at(stretch.next));
-                let range = OffsetRange::new(taken.start, taken.next);
+                let taken = stretch.emptied();
+                let range = OffsetRange::new(taken.start, taken.next).written_under(taken.epoch);
                 fetched.push(Fetched { partition: *partition, range, records: taken.records.finish() });
             }
         }

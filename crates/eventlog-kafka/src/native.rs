@@ -2,7 +2,8 @@
 //! The only `unsafe` code of this crate.
 //!
 //! What is needed and missing there: the offset of a partition's end (rust-rdkafka hands on an event
-//! without it), reading a partition without any group, and a topic's id.
+//! without it), reading a partition without any group, a topic's id, leader epochs, and the high
+//! watermark of what is fetched.
 
 #![expect(unsafe_code, reason = "librdkafka is a C library; each block says why it is sound")]
 
@@ -11,6 +12,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings::{
     rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_request_timeout,
     rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics, rd_kafka_TopicCollection_destroy,
@@ -20,14 +22,17 @@ use rdkafka::bindings::{
     rd_kafka_Uuid_most_significant_bits, rd_kafka_admin_op_t, rd_kafka_consume_queue,
     rd_kafka_consume_start_queue, rd_kafka_consume_stop, rd_kafka_error_code,
     rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error,
-    rd_kafka_event_error_string, rd_kafka_event_t, rd_kafka_last_error, rd_kafka_message_destroy,
-    rd_kafka_message_errstr, rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy,
-    rd_kafka_queue_forward, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_poll,
-    rd_kafka_queue_t, rd_kafka_t, rd_kafka_timestamp_type_t, rd_kafka_topic_destroy, rd_kafka_topic_new,
+    rd_kafka_event_error_string, rd_kafka_event_t, rd_kafka_get_watermark_offsets, rd_kafka_last_error,
+    rd_kafka_message_destroy, rd_kafka_message_errstr, rd_kafka_message_leader_epoch,
+    rd_kafka_message_status, rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_msg_status_t,
+    rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition, rd_kafka_queue_new,
+    rd_kafka_queue_poll, rd_kafka_queue_t, rd_kafka_t, rd_kafka_timestamp_type_t, rd_kafka_topic_destroy,
+    rd_kafka_topic_new, rd_kafka_topic_partition_list_find, rd_kafka_topic_partition_set_leader_epoch,
     rd_kafka_topic_t,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 
 /// Space for librdkafka to write why something failed.
@@ -55,6 +60,15 @@ fn millis(duration: Duration) -> c_int {
 
 fn c_string(text: &str) -> Result<CString, NativeError> {
     CString::new(text).map_err(|_| NativeError::new(RDKafkaRespErr::RD_KAFKA_RESP_ERR__INVALID_ARG))
+}
+
+/// Whether no broker has, or ever will have, a message whose delivery has failed: it never left this
+/// process, or a broker has refused it.
+#[must_use]
+pub fn is_certainly_not_written(message: &BorrowedMessage<'_>) -> bool {
+    // SAFETY: the message is alive while it is borrowed, and is only looked at.
+    let status = unsafe { rd_kafka_message_status(message.ptr()) };
+    status == rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
 /// A queue of fetched messages, apart from the one that brings rebalances and errors.
@@ -190,6 +204,17 @@ impl<'a> Message<'a> {
         Some(unsafe { std::slice::from_raw_parts(payload.as_ptr(), self.0.len) })
     }
 
+    /// Epoch of the leader that took the record. A notice has none, nor has a record of a format
+    /// older than Kafka 0.11.
+    #[must_use]
+    pub fn leader_epoch(self) -> Option<u32> {
+        if self.0.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        // SAFETY: the message is alive.
+        u32::try_from(unsafe { rd_kafka_message_leader_epoch(self.0) }).ok()
+    }
+
     /// Milliseconds since 1970, if the record has a time.
     #[must_use]
     pub fn timestamp_millis(self) -> Option<i64> {
@@ -198,6 +223,41 @@ impl<'a> Message<'a> {
         let millis = unsafe { rd_kafka_message_timestamp(self.0, &raw mut kind) };
         (kind != rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(millis)
     }
+}
+
+/// Has librdkafka compare the position of `partition` in `list` with the log of that leader epoch.
+/// Nothing happens when the partition is not in the list.
+pub fn set_leader_epoch(list: &mut TopicPartitionList, topic: &str, partition: i32, epoch: u32) {
+    let (Ok(topic), Ok(epoch)) = (c_string(topic), i32::try_from(epoch)) else { return };
+    // SAFETY: the list is alive and ours alone, and so is its element.
+    unsafe {
+        let element = rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition);
+        if !element.is_null() {
+            rd_kafka_topic_partition_set_leader_epoch(element, epoch);
+        }
+    }
+}
+
+/// Offset after the last replicated record of a partition that is being fetched, records of open
+/// transactions included, as the last answer of its broker had it.
+pub fn high_watermark<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<i64> {
+    let topic = c_string(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client is alive, the numbers are ours; it asks nobody.
+    let code = unsafe {
+        rd_kafka_get_watermark_offsets(
+            consumer.client().native_ptr(),
+            topic.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
 }
 
 /// A topic that is read without a group.

@@ -1,6 +1,7 @@
 //! How to reach a cluster: defaults of ours, properties of the user's, and those nobody may set.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use event::limits;
 use eventlog::LogError;
@@ -18,6 +19,9 @@ pub struct KafkaOptions {
     /// Name of this group member (`group.instance.id`), stable over restarts, so that a restart
     /// within `session.timeout.ms` moves no partitions. Different for each process.
     pub group_instance_id: Option<String>,
+    /// Time after which an append that was not acknowledged is given up, where a spool takes over
+    /// then; else the usual one. A property of the user's stands over it.
+    pub append_patience: Option<Duration>,
 }
 
 /// Properties that are not the user's, each with the reason.
@@ -75,7 +79,7 @@ impl KafkaOptions {
             }
         }
         // Each kind of client reads its own properties: a wrong one is found before any is connected.
-        for config in [self.producer(), self.member("laker"), self.reader()] {
+        for config in [self.producer(), self.forwarder("laker"), self.member("laker"), self.reader()] {
             config.create_native_config().map_err(|error| self.bad_property(&error))?;
         }
         Ok(())
@@ -126,11 +130,45 @@ impl KafkaOptions {
             .set("enable.idempotence", "true")
             .set("compression.codec", "lz4")
             .set("linger.ms", "5")
-            .set("delivery.timeout.ms", DELIVERY_TIMEOUT_MILLIS.to_string())
+            .set("delivery.timeout.ms", self.delivery_timeout_millis().to_string())
             .set("message.max.bytes", MESSAGE_BYTES_MAX.to_string())
             // The bytes in flight are limited before they are handed over; see `sender`.
             .set("queue.buffering.max.messages", "0");
         self.with_properties(config)
+    }
+
+    fn delivery_timeout_millis(&self) -> u64 {
+        let patience = self.append_patience.map_or(DELIVERY_TIMEOUT_MILLIS, |patience| {
+            u64::try_from(patience.as_millis()).unwrap_or(DELIVERY_TIMEOUT_MILLIS)
+        });
+        patience.clamp(1, DELIVERY_TIMEOUT_MILLIS)
+    }
+
+    /// Properties of the client that forwards a spool: all others with this `transactional_id` are
+    /// shut out by it.
+    #[must_use]
+    pub fn forwarder(&self, transactional_id: &str) -> ClientConfig {
+        let mut config = self.producer();
+        for timeout in APPEND_TIMEOUTS {
+            config.remove(timeout);
+        }
+        config
+            .set("message.timeout.ms", limits::SPOOL_FORWARD_DEADLINE.as_millis().to_string())
+            .set("transactional.id", transactional_id)
+            .set("transaction.timeout.ms", limits::SPOOL_TRANSACTION_DEADLINE.as_millis().to_string());
+        config
+    }
+
+    /// Properties of the client that asks how far the forwarder of `group` has come. It sees no
+    /// position whose transaction is still open.
+    #[must_use]
+    pub fn forwarders_group(&self, group: &str) -> ClientConfig {
+        let mut config = self.reader();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false");
+        config
     }
 
     /// Properties of a member of `group`.

@@ -153,16 +153,28 @@ impl Reader {
     /// # Errors
     /// [`LogError::TopicMissing`], or what the connection says.
     pub fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
-        let DescribedTopic { id, partitions } = self.topic(topic)?;
-        let cluster = self.consumer.client().fetch_cluster_id(limits::CONNECT_DEADLINE);
+        let described = self.topic(topic)?;
+        let partitions: Vec<_> = described.partitions.iter().copied().map(partition_id).collect();
+        let id = self.log_id(topic, &described, limits::CONNECT_DEADLINE)?;
+        Ok(TopicDescription { id, partitions: self.watermarks(topic, &partitions)? })
+    }
+
+    /// Identity of `topic`, if a broker says it within `wait`.
+    ///
+    /// # Errors
+    /// As [`Reader::describe`].
+    pub fn identity(&self, topic: &str, wait: Duration) -> Result<LogId, LogError> {
+        let described = describe_topic(&self.consumer, topic, wait);
+        let described = described.map_err(|error| self.failed(topic, error))?;
+        self.log_id(topic, &described, wait)
+    }
+
+    fn log_id(&self, topic: &str, described: &DescribedTopic, wait: Duration) -> Result<LogId, LogError> {
+        let cluster = self.consumer.client().fetch_cluster_id(wait);
         let cluster = cluster.ok_or_else(|| self.unavailable(topic, "the cluster does not say its id"))?;
         // Brokers before 2.8 have no topic ids; a topic made anew under its name is not noticed there.
-        let topic_id = if id == 0 { topic.to_owned() } else { format!("{id:032x}") };
-        let partitions: Vec<PartitionId> = partitions.into_iter().map(partition_id).collect();
-        Ok(TopicDescription {
-            id: LogId::new(format!("kafka:{}:{topic_id}", cluster.replace('/', "_"))),
-            partitions: self.watermarks(topic, &partitions)?,
-        })
+        let topic_id = if described.id == 0 { topic.to_owned() } else { format!("{:032x}", described.id) };
+        Ok(LogId::new(format!("kafka:{}:{topic_id}", cluster.replace('/', "_"))))
     }
 
     /// What the cluster says about `topic`.
@@ -248,6 +260,22 @@ impl Reader {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Whether any record is to be had in `range` of `partition`.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn has_records(
+        &mut self,
+        topic: &str,
+        partition: PartitionId,
+        range: OffsetRange,
+    ) -> Result<bool, LogError> {
+        // The first few that come tell: they come in order.
+        let ahead = self.read(topic, &Positions::from_iter([(partition, range.start())]), 1)?;
+        let first = ahead.partitions.get(&partition).and_then(|(_, records)| records.first_offset());
+        Ok(first.is_some_and(|first| first < range.end()))
     }
 
     fn try_read(&mut self, topic: &str, from: &Positions, bytes_max: usize) -> Result<Ahead, LogError> {
@@ -348,7 +376,7 @@ impl Fetch {
         let news = unread.iter().filter(|(_, range)| !range.is_empty());
         let mut intake = Intake::default();
         for (partition, range) in unread {
-            intake.start(*partition, range.start());
+            intake.start(*partition, range.start(), None);
         }
         Self {
             clock,

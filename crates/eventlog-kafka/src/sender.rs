@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event::{Clock, Offset, PartitionId, limits};
+use eventlog::spool::NotAppended;
 use eventlog::{LogError, Placement};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -16,7 +17,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::context::Context;
 use crate::error::log_error;
-use crate::native::NativeError;
+use crate::native::{NativeError, is_certainly_not_written};
 use crate::options::KafkaOptions;
 use crate::partition::{native_partition, offset, partition_id};
 
@@ -27,7 +28,8 @@ const EVENTS_PER_TURN: usize = 1_000;
 /// Time that what was handed over gets to arrive when the log is dropped.
 const FLUSH_WAIT: Duration = Duration::from_secs(5);
 
-type EventProducer = ThreadedProducer<SendContext>;
+/// A producer that tells each request its verdicts, on a thread of its own.
+pub type EventProducer = ThreadedProducer<SendContext>;
 
 /// The one producer of a log.
 pub struct Sender {
@@ -53,25 +55,26 @@ impl Sender {
     /// Sends `payloads` to one of `partition_count` partitions, and waits for every verdict.
     ///
     /// # Errors
-    /// As `EventLog::append`.
+    /// As `Primary::try_append`.
     pub async fn append(
         &self,
         topic: &str,
         partition_count: u32,
         payloads: &[Bytes],
-    ) -> Result<Vec<Placement>, LogError> {
+    ) -> Result<Vec<Placement>, NotAppended> {
         let bytes: usize = payloads.iter().map(|payload| payload.len() + EVENT_OVERHEAD_BYTES).sum();
         let share = u32::try_from(bytes.min(limits::KAFKA_IN_FLIGHT_BYTES_MAX));
         let share = share.expect("a limit below 4 GiB bounds it");
-        let _share = self.in_flight_bytes.acquire_many(share).await.map_err(|_| self.gone())?;
+        let share = self.in_flight_bytes.acquire_many(share).await;
+        let _share = share.map_err(|_| NotAppended::nothing(self.gone()))?;
         let producer = self.producer();
         let (request, verdicts) = Request::new(payloads.len());
         self.hand_over(&producer, topic, self.next_partition(partition_count), payloads, &request).await;
-        verdicts.await.map_err(|_| self.gone())?;
-        let outcome = request.outcome();
-        outcome.map_err(|error| {
+        verdicts.await.map_err(|_| NotAppended::perhaps(self.gone()))?;
+        request.outcome().map_err(|Failure { error, nothing_taken }| {
             self.replace_if_dead(&producer);
-            log_error(&self.options.place(), topic, &producer.context().explain(error))
+            let error = log_error(&self.options.place(), topic, &producer.context().explain(error));
+            NotAppended { error, nothing_taken }
         })
     }
 
@@ -88,13 +91,8 @@ impl Sender {
             if index % EVENTS_PER_TURN == EVENTS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
-            let delivery = Box::new(Delivery { request: Arc::clone(request), index });
-            let record: BaseRecord<'_, (), [u8], Box<Delivery>> = BaseRecord::with_opaque_to(topic, delivery)
-                .partition(native_partition(partition))
-                .payload(&payload[..])
-                .timestamp(now);
-            if let Err((error, record)) = producer.send(record) {
-                drop(record);
+            let place = Place { topic, partition, timestamp_millis: now };
+            if let Err(error) = send(producer, &place, payload, request, index) {
                 request.settle_rest(payloads.len() - index, &error);
                 return;
             }
@@ -145,11 +143,40 @@ fn make_producer(options: &KafkaOptions) -> Result<EventProducer, LogError> {
     made.map_err(|error| options.bad_property(&error))
 }
 
+/// Where an event goes, and when it was taken.
+pub struct Place<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: PartitionId,
+    /// Milliseconds since 1970.
+    pub timestamp_millis: i64,
+}
+
+/// Hands one event to the producer; its verdict comes to `request`.
+///
+/// # Errors
+/// When it was not handed over. Then `request` hears nothing of it.
+pub fn send(
+    producer: &EventProducer,
+    place: &Place<'_>,
+    payload: &[u8],
+    request: &Arc<Request>,
+    index: usize,
+) -> Result<(), KafkaError> {
+    let delivery = Box::new(Delivery { request: Arc::clone(request), index });
+    let record: BaseRecord<'_, (), [u8], Box<Delivery>> = BaseRecord::with_opaque_to(place.topic, delivery)
+        .partition(native_partition(place.partition))
+        .payload(payload)
+        .timestamp(place.timestamp_millis);
+    producer.send(record).map_err(|(error, _)| error)
+}
+
 const _: () =
     assert!(limits::KAFKA_IN_FLIGHT_BYTES_MAX < u32::MAX as usize, "a semaphore gives out 32 bits at once");
 
 /// Events of one append on their way.
-struct Request {
+pub struct Request {
     waiting: AtomicUsize,
     result: Mutex<RequestResult>,
 }
@@ -157,30 +184,51 @@ struct Request {
 struct RequestResult {
     placements: Vec<Placement>,
     error: Option<NativeError>,
+    /// Whether every event that has its verdict is certain never to be seen.
+    nothing_taken: bool,
     done: Option<oneshot::Sender<()>>,
 }
 
+/// Why events have not all arrived.
+#[derive(Debug)]
+pub struct Failure {
+    /// The first reason.
+    pub error: NativeError,
+    /// Whether none of them has, for certain.
+    pub nothing_taken: bool,
+}
+
 impl Request {
-    fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<()>) {
+    /// A request of `count` events, and its completion.
+    pub fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (done, verdicts) = oneshot::channel();
         let nowhere = Placement { partition: PartitionId(0), offset: Offset::ZERO };
-        let result = RequestResult { placements: vec![nowhere; count], error: None, done: Some(done) };
+        let result = RequestResult {
+            placements: vec![nowhere; count],
+            error: None,
+            nothing_taken: true,
+            done: Some(done),
+        };
         (Arc::new(Self { waiting: AtomicUsize::new(count), result: Mutex::new(result) }), verdicts)
     }
 
-    fn settle(&self, index: usize, verdict: Result<Placement, NativeError>) {
+    fn settle(&self, index: usize, verdict: Result<Placement, Failure>) {
         let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
         match verdict {
-            Ok(placement) => result.placements[index] = placement,
-            Err(error) => {
-                result.error.get_or_insert(error);
+            Ok(placement) => {
+                result.placements[index] = placement;
+                result.nothing_taken = false;
+            }
+            Err(failure) => {
+                result.error.get_or_insert(failure.error);
+                result.nothing_taken &= failure.nothing_taken;
             }
         }
         self.count_down(1, &mut result);
     }
 
     /// The last `count` events were not handed over.
-    fn settle_rest(&self, count: usize, error: &KafkaError) {
+    pub fn settle_rest(&self, count: usize, error: &KafkaError) {
         let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         result.error.get_or_insert(NativeError { code, reason: error.to_string() });
@@ -196,26 +244,32 @@ impl Request {
         }
     }
 
-    fn outcome(&self) -> Result<Vec<Placement>, NativeError> {
+    /// The place of each event, once all verdicts are there.
+    ///
+    /// # Errors
+    /// When not every event is known to be durable.
+    pub fn outcome(&self) -> Result<Vec<Placement>, Failure> {
         let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
         match result.error.take() {
-            Some(error) => Err(error),
+            Some(error) => Err(Failure { error, nothing_taken: result.nothing_taken }),
             None => Ok(std::mem::take(&mut result.placements)),
         }
     }
 }
 
 /// One event on its way.
-struct Delivery {
+pub struct Delivery {
     request: Arc<Request>,
     index: usize,
 }
 
+/// Hands verdicts to the requests they belong to.
 #[derive(Default)]
-struct SendContext(Context);
+pub struct SendContext(Context);
 
 impl SendContext {
-    fn explain(&self, error: NativeError) -> NativeError {
+    /// As [`Context::explain`].
+    pub fn explain(&self, error: NativeError) -> NativeError {
         self.0.explain(error)
     }
 }
@@ -238,15 +292,17 @@ impl ProducerContext for SendContext {
             Ok(message) => match offset(message.offset()) {
                 Some(offset) => Ok(Placement { partition: partition_id(message.partition()), offset }),
                 // A retry whose first attempt had arrived is durable, but nobody says where.
-                None => Err(NativeError {
-                    code: RDKafkaErrorCode::Fail,
-                    reason: "an event was written, but its place is unknown".to_owned(),
+                None => Err(Failure {
+                    error: NativeError {
+                        code: RDKafkaErrorCode::Fail,
+                        reason: "an event was written, but its place is unknown".to_owned(),
+                    },
+                    nothing_taken: false,
                 }),
             },
-            Err((error, _)) => Err(NativeError {
-                code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail),
-                reason: error.to_string(),
-            }),
+            Err((error, message)) => {
+                Err(Failure { error: error.clone().into(), nothing_taken: is_certainly_not_written(message) })
+            }
         };
         delivery.request.settle(delivery.index, verdict);
     }

@@ -18,7 +18,9 @@ pub trait Consumer: fmt::Debug + Send {
     ///
     /// # Errors
     /// [`LogError::OffsetOutOfRange`] when a position given to `start` is no longer, or not yet,
-    /// in the log; else why the log can't be read. After an error that is retryable, polling again
+    /// in the log; [`LogError::Truncated`] when the log's records below it are not those that were
+    /// read, which a log with leader epochs can tell from the position's; [`LogError::TopicRecreated`]
+    /// when the topic is another one by now; else why the log can't be read. After an error that is retryable, polling again
     /// goes on where it was.
     fn poll(&mut self, wait: Duration) -> Result<Polled, LogError>;
 
@@ -77,7 +79,8 @@ pub struct Fetched {
     pub partition: PartitionId,
     /// From the position before to the position after this fetch. It covers offsets that hold no
     /// record for us (transaction markers, aborted or compacted records), so consecutive fetches
-    /// of one `start` are contiguous. May hold no record at all.
+    /// of one `start` are contiguous. May hold no record at all. Where the log has leader epochs, it
+    /// has that of the last record.
     pub range: OffsetRange,
     /// The records, at most `limits::FETCH_RECORDS_MAX` and about `limits::FETCH_BYTES_MAX`.
     pub records: Records,

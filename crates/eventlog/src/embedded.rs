@@ -25,6 +25,7 @@ mod reader;
 /// The only member of its group.
 mod consumer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,6 +77,7 @@ impl EmbeddedOptions {
 /// A log in a folder of this machine. Dropping it finishes what was handed over and closes the folder.
 pub struct EmbeddedLog {
     options: EmbeddedOptions,
+    folder_id: String,
     shared: Arc<Shared>,
     queue_bytes: Arc<Semaphore>,
     /// `None` only while it is dropped.
@@ -95,15 +97,35 @@ impl EmbeddedLog {
         let place = options.folder.display().to_string();
         let Opened { store, folder_id, topics } = Store::open(&options.folder, &clock)?;
         let shared = Arc::new(Shared::new(place, clock, topics));
-        let writer =
-            Writer::new(Arc::clone(&shared), options.folder.clone(), folder_id, options.segment_bytes, store);
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            options.folder.clone(),
+            folder_id.clone(),
+            options.segment_bytes,
+            store,
+        );
         let (queue, requests) = mpsc::channel(limits::EMBEDDED_QUEUE_MAX);
         let writer = thread::Builder::new()
             .name("embedded-log".to_owned())
             .spawn(move || writer.run(requests))
             .map_err(|error| shared.unavailable(format!("no thread could be started: {error}")))?;
         let queue_bytes = Arc::new(Semaphore::new(limits::EMBEDDED_QUEUE_BYTES_MAX));
-        Ok(Self { options, shared, queue_bytes, queue: Some(queue), writer: Some(writer) })
+        Ok(Self { options, folder_id, shared, queue_bytes, queue: Some(queue), writer: Some(writer) })
+    }
+
+    /// Identity of the folder: no other has it, and it keeps it for ever.
+    #[must_use]
+    pub fn folder_id(&self) -> &str {
+        &self.folder_id
+    }
+
+    /// Bytes of stored batches by topic, those that landed and stay included; none while the folder
+    /// is being opened again after a failure.
+    #[must_use]
+    pub fn stored_bytes(&self) -> BTreeMap<String, u64> {
+        let state = self.shared.lock();
+        let topics = state.topics.iter().flatten();
+        topics.map(|(name, topic)| (name.clone(), topic.stored_bytes())).collect()
     }
 
     /// Makes `topic`, durable when this returns; does nothing when it is there already.

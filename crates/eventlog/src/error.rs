@@ -1,6 +1,6 @@
 //! What can go wrong with a log, and what to do then.
 
-use event::{ErrorKind, Offset, PartitionId};
+use event::{ErrorKind, LogId, Offset, PartitionId};
 
 /// Failure of a log operation. Every message names the place and says what to do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,6 +64,30 @@ pub enum LogError {
         /// Next offset to be written.
         next: Offset,
     },
+    /// The log lost its end after it was read, and has other records there now.
+    #[error(
+        "partition {partition} of topic {topic:?} was read up to offset {wanted}, but the log has lost records          below it and taken others in their place: {reason}"
+    )]
+    Truncated {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// The position that was reached.
+        wanted: Offset,
+        /// How that is known.
+        reason: String,
+    },
+    /// The topic was deleted and made anew under its name: its offsets mean something else now.
+    #[error("topic {topic:?} is {found} now, not {expected} any more: it was deleted and made anew")]
+    TopicRecreated {
+        /// The topic.
+        topic: String,
+        /// What it was.
+        expected: LogId,
+        /// What it is.
+        found: LogId,
+    },
     /// Stored bytes are not what was written.
     #[error("event log {place} is damaged: {reason}")]
     Damaged {
@@ -81,7 +105,10 @@ impl LogError {
         match self {
             Self::Unavailable { .. } | Self::Full { .. } => ErrorKind::Unavailable,
             Self::TopicMissing { .. } | Self::Settings { .. } | Self::InUse { .. } => ErrorKind::Settings,
-            Self::OffsetOutOfRange { .. } | Self::Damaged { .. } => ErrorKind::Data,
+            Self::OffsetOutOfRange { .. }
+            | Self::Truncated { .. }
+            | Self::TopicRecreated { .. }
+            | Self::Damaged { .. } => ErrorKind::Data,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The durable event log: where an event is safe from the moment it is acknowledged.
 //!
 //! One trait, [`EventLog`], with two implementations: the embedded log here, and Kafka in
-//! `eventlog-kafka`. Both pass [`conformance`].
+//! `eventlog-kafka`. Both pass [`conformance`]. A [`SpooledLog`] stands in front of Kafka for a
+//! collector, and takes events onto this machine's disk while Kafka is gone.
 
 /// Reading a topic as one of a group: who owns which partition, from where.
 pub mod consumer;
@@ -9,6 +10,8 @@ pub mod consumer;
 pub mod error;
 /// The log in a folder, on fjall.
 pub mod embedded;
+/// Events on this machine's disk while the log is gone, and their way into it.
+pub mod spool;
 /// The suite every implementation passes.
 pub mod conformance;
 
@@ -22,6 +25,7 @@ use event::{LogId, Offset, OffsetRange, PartitionId, Positions, Records};
 pub use consumer::{Consumer, Fetched, Polled};
 pub use embedded::EmbeddedLog;
 pub use error::LogError;
+pub use spool::{SpooledLog, Taken};
 
 /// A durable log of topics, each of one or more partitions.
 #[async_trait]
@@ -31,6 +35,14 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`LogError::TopicMissing`] when there is no such topic, else why it could not be asked.
     async fn describe(&self, topic: &str) -> Result<TopicDescription, LogError>;
+
+    /// Identity of `topic` now: the cheap part of [`EventLog::describe`].
+    ///
+    /// # Errors
+    /// As [`EventLog::describe`].
+    async fn identity(&self, topic: &str) -> Result<LogId, LogError> {
+        Ok(self.describe(topic).await?.id)
+    }
 
     /// Appends `payloads`, and returns only when all of them are durable: on disk and synced
     /// (embedded), or acknowledged by all in-sync replicas (Kafka). The answer has the place of
@@ -43,6 +55,15 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// # Cancellation
     /// Dropping the future does not take back what was handed over.
     async fn append(&self, topic: &str, payloads: Vec<Bytes>) -> Result<Vec<Placement>, LogError>;
+
+    /// Makes `payloads` durable as [`EventLog::append`] does, or, where a [`spool`] stands in front
+    /// of the log, on this machine's disk, from where they come into the log later.
+    ///
+    /// # Errors
+    /// As [`EventLog::append`].
+    async fn take(&self, topic: &str, payloads: Vec<Bytes>) -> Result<Taken, LogError> {
+        self.append(topic, payloads).await.map(Taken::InLog)
+    }
 
     /// What is durable from `from` on, each partition up to the end it has at some moment after
     /// the call, at most about `bytes_max` bytes in all. Reads only partitions named in `from`;

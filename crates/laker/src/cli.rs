@@ -48,9 +48,22 @@ pub enum Command {
     /// Show events as they arrive
     #[command(after_help = "Examples:\n  laker tail\n  laker tail logs | jq .action")]
     Tail(TailArgs),
+    /// Prove from table and log that every offset landed exactly once
+    #[command(
+        after_help = "Examples:\n  laker verify\n  laker verify logs --format json\n  laker verify --log kafka://host:9092 --lake s3://bucket/prefix\n\nExit codes: 0 all proven, 1 something is wrong (it is named), 2 wrong usage or settings."
+    )]
+    Verify(VerifyArgs),
+    /// Look at dead letters, and land those that are events now
+    #[command(
+        after_help = "Examples:\n  laker dead list\n  laker dead show 0:42\n  laker dead replay --where \"reason = 'too_large'\""
+    )]
+    Dead(DeadArgs),
     /// Try settings, connections and the bucket, and say what would be done
     #[command(after_help = "Examples:\n  laker check\n  laker check --print-config")]
     Check(CheckArgs),
+    /// Record that events are gone, so that a loader that stands still goes on
+    #[command(subcommand)]
+    Gap(GapCommand),
     /// Measure this machine: generate events and time the route
     #[command(
         after_help = "Examples:\n  laker bench\n  laker bench --log kafka://localhost:9092 --lake s3://bucket/bench --events 2000000"
@@ -160,12 +173,167 @@ pub struct TailArgs {
     pub settings: SettingsArgs,
 }
 
+/// Arguments of `laker verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Stream to verify [default: all]
+    pub stream: Option<String>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// No progress bar
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For eyes
+    Text,
+    /// One object
+    Json,
+}
+
+/// Arguments of `laker dead`.
+#[derive(Debug, Args)]
+pub struct DeadArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: DeadCommand,
+}
+
+/// What can be done with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadCommand {
+    /// List dead letters, newest first, and how many there are by reason
+    #[command(
+        after_help = "Examples:\n  laker dead list\n  laker dead list --where \"state = 'pending' AND reason = 'invalid_json'\"\n  laker dead list --format ndjson --limit 1000\n\nColumns for --where: _partition, _offset, _received_at, reason, detail, raw, event_date, state ('pending' or 'replayed'), replayed_at."
+    )]
+    List(DeadListArgs),
+    /// Show one dead letter: its bytes, why it is no event, and where it breaks
+    #[command(after_help = "Examples:\n  laker dead show 0:42\n  laker dead show 0:42 --raw > letter.json")]
+    Show(DeadShowArgs),
+    /// Decode dead letters again, and land those that are events now, each once
+    #[command(
+        after_help = "Examples:\n  laker dead replay\n  laker dead replay --dry-run\n  laker dead replay --where \"reason = 'too_large'\" --set price=double\n  laker dead replay --repair byte-order-mark --repair encoded-twice\n\nRunning it again, or twice at once, lands nothing twice."
+    )]
+    Replay(DeadReplayArgs),
+}
+
+/// Where log and lake are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlaceArgs {
+    /// Event log: file:FOLDER or kafka://HOST:PORT,…
+    #[arg(long, value_name = "URL")]
+    pub log: Option<String>,
+    /// Lake: file:FOLDER or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL")]
+    pub lake: Option<String>,
+    /// Settings file [default: laker.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl From<PlaceArgs> for SettingsArgs {
+    fn from(PlaceArgs { log, lake, config }: PlaceArgs) -> Self {
+        Self { log, lake, config, ..Self::default() }
+    }
+}
+
+/// Arguments of `laker dead list`.
+#[derive(Debug, Args)]
+pub struct DeadListArgs {
+    /// Stream they were sent to
+    #[arg(default_value = "logs")]
+    pub stream: String,
+    /// Only those for which this SQL condition holds
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub limit: u64,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+    /// Where they are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Arguments of `laker dead show`.
+#[derive(Debug, Args)]
+pub struct DeadShowArgs {
+    /// Its place in the log, as `list` has it
+    #[arg(value_name = "PARTITION:OFFSET", value_parser = log_place)]
+    pub place_in_log: (u32, u64),
+    /// Stream it was sent to
+    #[arg(default_value = "logs")]
+    pub stream: String,
+    /// Its bytes and nothing else
+    #[arg(long)]
+    pub raw: bool,
+    /// Where they are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Arguments of `laker dead replay`.
+#[derive(Debug, Args)]
+pub struct DeadReplayArgs {
+    /// Stream they were sent to
+    #[arg(default_value = "logs")]
+    pub stream: String,
+    /// Only those for which this SQL condition holds
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// Type of a column that the table does not have yet: string, long, double, boolean, list<TYPE>
+    #[arg(long = "set", value_name = "COLUMN=TYPE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Repair, where it applies: byte-order-mark, encoded-twice; may be given several times
+    #[arg(long = "repair", value_name = "NAME")]
+    pub repair: Vec<decode::Repair>,
+    /// Only say what would land
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where they are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
 /// Arguments of `laker check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Only show every setting and where it came from, secrets hidden
     #[arg(long)]
     pub print_config: bool,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// What can be done about a gap.
+#[derive(Debug, Subcommand)]
+pub enum GapCommand {
+    /// Move the table's position over offsets that the topic no longer has, and mark them as a gap
+    ///
+    /// `laker check` shows what is missing and the command for it. Nothing is accepted that is still there,
+    /// and nothing that was not named.
+    #[command(after_help = "Example:\n  laker gap accept logs 0:1200-1350 3:0-87")]
+    Accept(GapArgs),
+}
+
+/// Arguments of `laker gap accept`.
+#[derive(Debug, Args)]
+pub struct GapArgs {
+    /// Stream whose events are gone
+    pub stream: String,
+    /// What is gone: partition, first offset, and the first offset that is there again
+    #[arg(required = true, value_name = "PARTITION:FIRST-NEXT", value_parser = loader::gap::parse)]
+    pub gaps: Vec<(event::PartitionId, event::OffsetRange)>,
     /// Where settings come from.
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -183,6 +351,11 @@ pub struct BenchArgs {
     /// Where settings come from; log and lake default to a fresh folder that is removed afterwards.
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+fn log_place(text: &str) -> Result<(u32, u64), String> {
+    let place = text.split_once(':').and_then(|(p, offset)| Some((p.parse().ok()?, offset.parse().ok()?)));
+    place.ok_or_else(|| "must be PARTITION:OFFSET, as in 0:42".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -8,8 +8,14 @@ mod send;
 mod query;
 /// `laker tail`.
 mod tail;
+/// `laker verify`.
+mod verify;
+/// `laker dead`.
+mod dead;
 /// `laker check`.
 mod check;
+/// `laker gap`.
+mod gap;
 /// `laker bench`.
 mod bench;
 /// What a role says when it starts.
@@ -23,7 +29,7 @@ use anyhow::{Context, Result};
 
 pub use banner::banner;
 
-use crate::cli::{Cli, Command, SettingsArgs};
+use crate::cli::{Cli, Command, GapCommand, SettingsArgs};
 use crate::role::{self, Roles};
 use crate::settings::{Settings, SettingsError, Sources};
 use crate::telemetry;
@@ -57,7 +63,10 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Send(args) => send::run(args).await,
         Command::Query(args) => query::run(args).await,
         Command::Tail(args) => tail::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
+        Command::Dead(args) => dead::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Gap(GapCommand::Accept(args)) => gap::accept(args).await,
         Command::Bench(args) => bench::run(args).await,
     }
 }

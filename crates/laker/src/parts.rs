@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use event::Clock;
-use eventlog::EventLog;
 use eventlog::embedded::{EmbeddedLog, EmbeddedOptions};
+use eventlog::spool::{Primary, SpoolOptions};
+use eventlog::{EventLog, SpooledLog};
 use eventlog_kafka::{KafkaLog, KafkaOptions};
 use loader::{Loader, LoaderOptions};
 use query::{QueryEngine, QueryOptions, QuerySource};
 use table::lake::Rounds;
-use table::{Lake, ParquetTable, Table};
+use table::{History, Lake, ParquetTable, Table};
 use table_delta::DeltaTable;
 
-use crate::settings::{LogUrl, Settings, StreamSettings, TableFormat};
+use crate::settings::{LogUrl, Settings, SpoolSettings, StreamSettings, TableFormat};
 
 /// The two tables of a stream.
 #[derive(Debug, Clone)]
@@ -69,8 +70,36 @@ fn open_folder(folder: &Path, settings: &Settings, clock: &Clock) -> Result<Embe
 }
 
 fn connect(brokers: &str, settings: &Settings, clock: &Clock) -> Result<KafkaLog> {
-    let options = KafkaOptions { properties: settings.kafka.clone(), ..KafkaOptions::new(brokers) };
+    let options = kafka_options(settings, brokers);
     Ok(tokio::task::block_in_place(|| KafkaLog::connect(options, clock.clone()))?)
+}
+
+fn kafka_options(settings: &Settings, brokers: &str) -> KafkaOptions {
+    KafkaOptions { properties: settings.kafka.clone(), ..KafkaOptions::new(brokers) }
+}
+
+/// Opens the event log with the spool in front of it that the settings ask for; `None` when they ask
+/// for none. Kafka need not answer: what it cannot take waits in the spool.
+///
+/// # Errors
+/// When the spool's folder cannot be used, or a property can't be.
+pub async fn open_spooled_log(
+    settings: &Settings,
+    clock: &Clock,
+) -> Result<Option<(Arc<dyn EventLog>, Arc<SpooledLog>)>> {
+    let (Some(spool), LogUrl::Kafka(brokers)) = (&settings.spool, &settings.log) else { return Ok(None) };
+    let options = KafkaOptions { append_patience: Some(spool.after), ..kafka_options(settings, brokers) };
+    let kafka = Arc::new(KafkaLog::open(options, clock.clone())?);
+    let topics: Vec<String> = settings.streams.iter().map(|stream| stream.topic.clone()).collect();
+    let primary: Arc<dyn Primary> = Arc::clone(&kafka) as _;
+    let spooled = SpooledLog::open(spool_options(spool), &topics, primary, clock.clone()).await?;
+    Ok(Some((kafka, Arc::new(spooled))))
+}
+
+/// The spool's options, as the settings say.
+#[must_use]
+pub fn spool_options(spool: &SpoolSettings) -> SpoolOptions {
+    SpoolOptions { folder: spool.folder.clone(), bytes_max: spool.bytes_max }
 }
 
 /// Opens the lake and tries its conditional writes.
@@ -81,6 +110,30 @@ pub async fn open_lake(settings: &Settings, clock: &Clock) -> Result<Lake> {
     let lake = Lake::open(&settings.lake, &settings.environment)?;
     lake.probe(Rounds::START, clock).await?;
     Ok(lake)
+}
+
+/// The two tables of a stream, as ones that can say how they came to be.
+#[derive(Debug, Clone)]
+pub struct StreamHistories {
+    /// Rows.
+    pub main: Arc<dyn History>,
+    /// Dead letters.
+    pub dead: Arc<dyn History>,
+}
+
+/// The tables of `stream` on `lake`, as ones that can say how they came to be. Touches nothing yet.
+#[must_use]
+pub fn histories(lake: &Lake, stream: &StreamSettings, clock: &Clock) -> StreamHistories {
+    let open = |name: &str| -> Arc<dyn History> {
+        match stream.format {
+            TableFormat::Delta => Arc::new(DeltaTable::new(lake.clone(), name, clock.clone())),
+            TableFormat::Parquet => Arc::new(ParquetTable::new(lake.clone(), name, clock.clone())),
+        }
+    };
+    StreamHistories {
+        main: open(&stream.table),
+        dead: open(&event::stream::dead_letter_table(&stream.table)),
+    }
 }
 
 /// The tables of `stream` on `lake`. Touches nothing yet.

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use collector::{Collector, CollectorLimits, CollectorOptions, StreamRoute};
 use event::{Clock, limits};
-use eventlog::EventLog;
+use eventlog::{EventLog, SpooledLog};
 use live::{Live, LiveOptions, LiveStream};
 use metrics_exporter_prometheus::PrometheusHandle;
+use query::QueryEngine;
 use table::Lake;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::parts;
-use crate::server::{self, Health, Server};
+use crate::server::{self, Health, Receipts, Server};
 use crate::settings::{Origin, Settings};
 
 /// Signals that ask a process to end.
@@ -27,8 +28,8 @@ mod loaders;
 /// Loaders' progress, as the live page takes it.
 mod progress;
 
-use loaders::Loaders;
 pub(crate) use loaders::Watched;
+use loaders::{Loaders, Waiting};
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,6 +69,8 @@ fn wants_port(settings: &Settings, roles: Roles) -> bool {
 /// Log and lake, reached and tried.
 struct Parts {
     log: Arc<dyn EventLog>,
+    /// In front of the log, for the collector alone.
+    spool: Option<Arc<SpooledLog>>,
     lake: Option<Lake>,
 }
 
@@ -75,7 +78,12 @@ impl Parts {
     async fn open(settings: &Settings, roles: Roles, clock: &Clock) -> Result<Self> {
         let lake =
             if roles.load || roles.serve { Some(parts::open_lake(settings, clock).await?) } else { None };
-        Ok(Self { log: parts::open_log(settings, clock).await?, lake })
+        let spooled = if roles.collect { parts::open_spooled_log(settings, clock).await? } else { None };
+        let (log, spool) = match spooled {
+            Some((log, spool)) => (log, Some(spool)),
+            None => (parts::open_log(settings, clock).await?, None),
+        };
+        Ok(Self { log, spool, lake })
     }
 }
 
@@ -101,20 +109,32 @@ impl Process {
         server: Option<Server>,
         metrics: PrometheusHandle,
     ) -> Result<Self> {
-        let Parts { log, lake } = parts;
+        let Parts { log, spool, lake } = parts;
+        let waiting = Waiting {
+            // A log that is away is no reason to end where a spool takes its place.
+            for_the_log: spool.is_some(),
+            // Whoever can be asked how it is goes on when a loader can't.
+            for_a_person: server.is_some() && !roles.until_caught_up,
+        };
         let loaders = match &lake {
-            Some(lake) if roles.load => Loaders::start(&settings, &log, lake, &clock),
+            Some(lake) if roles.load => Loaders::start(&settings, &log, lake, waiting, &clock),
             _ => Loaders::none(),
         };
-        let health = Arc::new(Health::new(Arc::clone(&log), &settings, loaders.watched(), clock.clone()));
-        let collector = roles.collect.then(|| start_collector(&settings, &log, &clock));
+        let collects_into = spool.clone().map_or_else(|| Arc::clone(&log), |spool| spool as _);
+        let collector = roles.collect.then(|| start_collector(&settings, &collects_into, &clock));
+        let health = Health::new(Arc::clone(&log), &settings, loaders.watched(), clock.clone());
+        let health = Arc::new(health.with_spool(spool));
         let closing = CancellationToken::new();
         let mut routes = server::health_routes(&health, metrics);
         if let Some(collector) = &collector {
             routes = routes.merge(collector.router());
         }
         if let (Some(lake), true) = (&lake, roles.serve) {
-            routes = routes.merge(start_live(&settings, lake, &log, loaders.watched(), &closing, &clock)?);
+            let engine = Arc::new(parts::query_engine(&settings, lake, Some(&log), &clock)?);
+            routes = routes.merge(Receipts::new(&settings, lake, &log, &engine, &clock).router());
+            routes = routes.merge(start_live(&settings, engine, &log, loaders.watched(), &closing, &clock));
+        } else if roles.collect {
+            routes = routes.merge(server::no_receipts());
         }
         let serving = server.map(|server| {
             announce(&settings, roles, &server);
@@ -193,13 +213,12 @@ fn start_collector(settings: &Settings, log: &Arc<dyn EventLog>, clock: &Clock) 
 
 fn start_live(
     settings: &Settings,
-    lake: &Lake,
+    engine: Arc<QueryEngine>,
     log: &Arc<dyn EventLog>,
     watched: Watched,
     closing: &CancellationToken,
     clock: &Clock,
-) -> Result<axum::Router> {
-    let engine = Arc::new(parts::query_engine(settings, lake, Some(log), clock)?);
+) -> axum::Router {
     let streams = settings
         .streams
         .iter()
@@ -213,7 +232,7 @@ fn start_live(
         clock.clone(),
     );
     tokio::spawn(Arc::clone(&live).run(closing.clone()));
-    Ok(live.router())
+    live.router()
 }
 
 /// Prints what runs, where the data is, and what to type next.

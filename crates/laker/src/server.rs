@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 /// `/livez`, `/readyz`, `/metrics`.
 mod health;
+/// `/receipts/{receipt}`.
+mod receipts;
 
 pub use health::{Health, health_routes};
+pub use receipts::{Receipts, no_receipts};
 
 /// A port that is bound and not yet served.
 pub struct Server {

@@ -8,11 +8,14 @@ pub mod units;
 mod keys;
 /// One stream's section.
 mod stream;
+/// Events on disk while Kafka is gone.
+mod spool;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use layers::{Origin, Sources};
+pub use spool::SpoolSettings;
 pub use stream::{StreamSettings, TableFormat};
 
 use event::StreamName;
@@ -33,6 +36,8 @@ pub struct Settings {
     pub log_partitions: u32,
     /// Landed bytes the embedded log keeps per topic.
     pub log_retention_bytes: u64,
+    /// Where a collector's events go while Kafka is gone, if anywhere.
+    pub spool: Option<SpoolSettings>,
     /// Kafka group of the loaders.
     pub group: String,
     /// librdkafka properties.
@@ -72,6 +77,7 @@ impl Settings {
         units::check_lake(&lake).map_err(|reason| layered.refuse("lake", &reason))?;
         let streams = layered.streams()?;
         stream::check_distinct(&streams)?;
+        let spool = SpoolSettings::read(&layered, &log)?;
         Ok(Self {
             listen,
             listen_origin: layered.origin("listen"),
@@ -79,6 +85,7 @@ impl Settings {
             lake,
             log_partitions: layered.integer("log_partitions", 1, 1024)?,
             log_retention_bytes: layered.bytes("log_retention")?,
+            spool,
             group: layered.text("group")?,
             kafka: layered.kafka()?,
             streams,
@@ -97,6 +104,18 @@ impl Settings {
     #[cfg(test)]
     pub fn stream(&self, name: &str) -> Option<&StreamSettings> {
         self.streams.iter().find(|stream| stream.name.as_str() == name)
+    }
+
+    /// The stream named `name`, as somebody typed it.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when there is none, with those there are.
+    pub fn named_stream(&self, name: &str) -> Result<&StreamSettings, SettingsError> {
+        let found = self.streams.iter().find(|stream| stream.name.as_str() == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.streams.iter().map(|stream| stream.name.as_str()).collect();
+            SettingsError(format!("there is no stream {name:?}; the streams are: {}", names.join(", ")))
+        })
     }
 
     /// The stream `POST /events` goes to: `logs` where there is one, else the first.

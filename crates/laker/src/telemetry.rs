@@ -11,7 +11,9 @@ const SECONDS_BUCKETS: &[f64] =
 
 /// Sends log lines to stderr: those of `RUST_LOG`, else `default_level` and above.
 pub fn start_logging(default_level: &str) {
-    let quiet_libraries = "rdkafka=warn,librdkafka=warn,deltalake_core=warn,delta_kernel=warn,buoyant_kernel=warn,fjall=warn,lsm_tree=warn,hyper=warn";
+    // Delta's crates log as an ERROR each error that they also return. Whether a human must look is for whoever gets
+    // it to say: a read that is tried again, or a checkpoint that could not be written, is no such thing.
+    let quiet_libraries = "rdkafka=warn,librdkafka=warn,deltalake_core=off,delta_kernel=off,buoyant_kernel=off,buoyant_kernel_engine=off,fjall=warn,lsm_tree=warn,hyper=warn";
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("{default_level},{quiet_libraries}")));
     tracing_subscriber::fmt()

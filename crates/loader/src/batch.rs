@@ -77,6 +77,19 @@ impl OpenBatch {
         self.fetches.push(fetch);
     }
 
+    /// Drops what it has of `partition`. The fields discovered there stay: that they exist is true.
+    pub(crate) fn forget(&mut self, partition: PartitionId) {
+        let dropped = self.fetches.extract_if(.., |fetch| fetch.partition == partition);
+        for fetch in dropped {
+            self.record_count -= fetch.record_count;
+            self.event_bytes -= fetch.event_bytes;
+        }
+        self.ranges.remove(partition);
+        if self.fetches.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     /// Whether it is as large as a batch may get.
     pub(crate) fn is_full(&self, limits: &FlushLimits) -> bool {
         self.record_count >= limits.rows_max || self.event_bytes >= limits.bytes_max

@@ -21,13 +21,13 @@ use crate::LoadError;
 use crate::batch::{BatchLabel, Counts};
 use crate::encode::Encoder;
 use crate::options::StartPolicy;
-use crate::progress::LoaderState;
 use crate::run::Reporter;
+use crate::standing::Standing;
 use crate::upload::StoredBatch;
 
 /// A batch that is in the table.
 #[derive(Debug)]
-pub(crate) struct Committed {
+pub struct Committed {
     pub(crate) label: BatchLabel,
     pub(crate) state: TableState,
     pub(crate) total: Counts,
@@ -36,7 +36,7 @@ pub(crate) struct Committed {
 
 /// A batch that is not in the table and will not be.
 #[derive(Debug)]
-pub(crate) struct Fenced {
+pub struct Fenced {
     pub(crate) label: BatchLabel,
     pub(crate) state: TableState,
     pub(crate) reason: String,
@@ -44,7 +44,7 @@ pub(crate) struct Fenced {
 
 /// Everything a commit needs.
 #[derive(Debug)]
-pub(crate) struct Committer {
+pub struct Committer {
     pub(crate) stream: StreamName,
     pub(crate) topic: String,
     pub(crate) log_id: LogId,
@@ -69,6 +69,7 @@ impl Committer {
             let reason = "a batch before it was fenced".to_owned();
             return Ok(Err(Fenced { label: batch.label, state, reason }));
         }
+        self.check_log().await?;
         if !batch.dead.is_empty() {
             self.land_dead_letters(&batch).await?;
         }
@@ -82,6 +83,7 @@ impl Committer {
             row_count: total.rows,
             dead_count: total.dead,
             skipped_count: total.skipped,
+            gap: false,
         };
         let begun = self.clock.monotonic();
         let outcome = self.patience.insist("commit", || self.main.commit(&commit)).await?;
@@ -112,9 +114,27 @@ impl Committer {
             self.patience.insist("begin", || self.dead.begin(&self.log_id, &starts)).await?;
             state = self.patience.insist("begin", || self.main.begin(&self.log_id, &starts)).await?;
         }
-        let known = |p: &PartitionId| state.positions.get(*p).map(|next| (*p, next));
-        let at = partitions.iter().filter_map(known).collect();
+        let at = state.positions.of(partitions);
+        self.check_standing(&state, &at).await?;
         Ok((state, at))
+    }
+
+    async fn check_standing(&self, state: &TableState, at: &Positions) -> Result<(), LoadError> {
+        let ours = TableState { positions: at.clone(), ..state.clone() };
+        let ask = || Standing::ask(&ours, &self.log_id, &*self.log, &self.topic);
+        let standing = self.patience.insist_log("describe", ask).await?;
+        standing.checked(&self.stream, &self.topic, self.main.name(), &self.log_id)
+    }
+
+    /// Everything in the batch was read before this question. If the topic is still the log of the table's
+    /// positions now, it was so then: an identity never comes back. A reader that goes by the topic's name
+    /// could have gone on in a topic made anew (librdkafka 3255).
+    async fn check_log(&self) -> Result<(), LoadError> {
+        let ask = || self.log.identity(&self.topic);
+        let id = self.patience.insist_log("identify", ask).await?;
+        let other_log = (id != self.log_id).then_some(id);
+        let standing = Standing { other_log, ..Standing::default() };
+        standing.checked(&self.stream, &self.topic, self.main.name(), &self.log_id)
     }
 
     async fn starts(&self, partitions: &[PartitionId], new_table: bool) -> Result<Positions, LoadError> {
@@ -195,7 +215,8 @@ impl Committer {
             files.push(self.patience.insist("upload", || self.dead.store(file.clone())).await?);
         }
         let log = self.log_id.clone();
-        Ok(Some(Commit { batch_id, log, ranges, files, schema, row_count, dead_count: 0, skipped_count: 0 }))
+        let (dead_count, skipped_count, gap) = (0, 0, false);
+        Ok(Some(Commit { batch_id, log, ranges, files, schema, row_count, dead_count, skipped_count, gap }))
     }
 }
 
@@ -254,9 +275,9 @@ pub(crate) fn encode_error(stream: &StreamName, error: &ParquetError) -> LoadErr
     LoadError::Encode { stream: stream.to_string(), reason: error.to_string() }
 }
 
-/// Repeats what fails in a passing way, with growing pauses, until it works or fails for good.
+/// Repeats what fails in a way that may pass, with growing pauses, until it works or fails for good.
 #[derive(Debug, Clone)]
-pub(crate) struct Patience {
+pub struct Patience {
     clock: Clock,
     reporter: Reporter,
 }
@@ -292,17 +313,157 @@ impl Patience {
         let mut pause = limits::RETRY_PAUSE_MIN;
         loop {
             match attempt().await {
-                Err(error) if error.kind().is_retryable() => {
+                Err(error) if error.may_pass() => {
                     self.reporter.retrying(what, &error);
                     let jitter = self.clock.random_below(u64::try_from(pause.as_millis()).unwrap_or(0) / 2);
                     self.clock.sleep(pause + std::time::Duration::from_millis(jitter)).await;
                     pause = (pause * 2).min(limits::RETRY_PAUSE_MAX);
                 }
                 done => {
-                    self.reporter.set_state(LoaderState::Running);
+                    self.reporter.works_again();
                     return done;
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use ::decode::{DecodeOptions, columns};
+    use arrow_schema::SchemaRef;
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use eventlog::{Ahead, Consumer, LogError, Placement, TopicDescription};
+    use table::{EncodedFile, Layout, Snapshot, StoredFile};
+
+    use super::*;
+
+    fn state() -> TableState {
+        TableState {
+            version: 1,
+            schema: columns::initial_schema(&DecodeOptions::default()),
+            positions: Positions::new(),
+            other_logs: Vec::new(),
+        }
+    }
+
+    /// Refuses its first commit and takes all others.
+    #[derive(Debug, Default)]
+    struct FencesOnce {
+        commits: AtomicU64,
+    }
+
+    #[async_trait]
+    impl Table for FencesOnce {
+        fn name(&self) -> &str {
+            "logs"
+        }
+
+        fn layout(&self) -> Layout {
+            Layout::ByLogPartition
+        }
+
+        async fn load(&self, _log: &LogId) -> Result<Option<TableState>, TableError> {
+            Ok(Some(state()))
+        }
+
+        async fn create(&self, _schema: &SchemaRef, _log: &LogId) -> Result<TableState, TableError> {
+            Ok(state())
+        }
+
+        async fn begin(&self, _log: &LogId, _starts: &Positions) -> Result<TableState, TableError> {
+            Ok(state())
+        }
+
+        async fn store(&self, file: EncodedFile) -> Result<StoredFile, TableError> {
+            panic!("no batch of these tests has a file: {file:?}")
+        }
+
+        async fn commit(&self, _commit: &Commit) -> Result<CommitOutcome, TableError> {
+            Ok(match self.commits.fetch_add(1, Ordering::Relaxed) {
+                0 => CommitOutcome::Fenced {
+                    state: state(),
+                    landed: OffsetRanges::new(),
+                    reason: "a test's fence".to_owned(),
+                },
+                _ => CommitOutcome::Landed(state()),
+            })
+        }
+
+        async fn snapshot(&self, _log: Option<&LogId>) -> Result<Option<Snapshot>, TableError> {
+            Ok(None)
+        }
+    }
+
+    /// A log that has its identity and nothing else.
+    #[derive(Debug)]
+    struct NoLog;
+
+    fn missing<T>() -> Result<T, LogError> {
+        Err(LogError::TopicMissing { topic: "logs".to_owned(), place: "nowhere".to_owned() })
+    }
+
+    #[async_trait]
+    impl EventLog for NoLog {
+        async fn describe(&self, _topic: &str) -> Result<TopicDescription, LogError> {
+            Ok(TopicDescription { id: LogId::new("test:log:logs"), partitions: BTreeMap::new() })
+        }
+
+        async fn append(&self, _topic: &str, _payloads: Vec<Bytes>) -> Result<Vec<Placement>, LogError> {
+            missing()
+        }
+
+        async fn read(&self, _topic: &str, _from: &Positions, _bytes_max: usize) -> Result<Ahead, LogError> {
+            missing()
+        }
+
+        fn consumer(&self, _topic: &str, _group: &str) -> Result<Box<dyn Consumer>, LogError> {
+            missing()
+        }
+
+        async fn landed(&self, _topic: &str, _landed: &Positions) -> Result<(), LogError> {
+            Ok(())
+        }
+    }
+
+    fn committer(table: &Arc<FencesOnce>) -> Committer {
+        let (stream, clock) = (StreamName::new("logs").unwrap(), Clock::system());
+        Committer {
+            topic: "logs".to_owned(),
+            log_id: LogId::new("test:log:logs"),
+            log: Arc::new(NoLog),
+            main: Arc::clone(table) as Arc<dyn Table>,
+            dead: Arc::clone(table) as Arc<dyn Table>,
+            start: StartPolicy::Earliest,
+            clock: clock.clone(),
+            patience: Patience::new(clock, Reporter::new(stream.clone())),
+            fenced_epoch: None,
+            stream,
+        }
+    }
+
+    fn batch(sequence: u64, epoch: u64) -> StoredBatch {
+        StoredBatch {
+            label: BatchLabel { id: format!("batch {sequence}"), sequence, epoch },
+            ranges: OffsetRanges::new(),
+            schema: state().schema,
+            files: Vec::new(),
+            dead: Vec::new(),
+            total: Counts::default(),
+            conflicts_count: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_behind_a_fenced_one_is_not_committed_until_the_worker_has_gone_back() {
+        let table = Arc::new(FencesOnce::default());
+        let mut committer = committer(&table);
+        committer.commit(batch(1, 1)).await.unwrap().unwrap_err();
+        committer.commit(batch(2, 1)).await.unwrap().unwrap_err();
+        assert_eq!(table.commits.load(Ordering::Relaxed), 1, "the table was not asked about the second");
+        committer.commit(batch(3, 2)).await.unwrap().unwrap();
     }
 }

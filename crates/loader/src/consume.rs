@@ -1,19 +1,25 @@
-//! Stage 1, on a thread that never waits for the lake: polls the log.
+//! Stage 1, which never waits for the lake: polls the log.
 //!
 //! When the worker is behind, fetching pauses but polling goes on, so that the group never takes
 //! a busy loader for a dead one (databricks/iceberg-kafka-connect 231).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
-use event::{PartitionId, Positions, limits};
-use eventlog::{Consumer, LogError, Polled};
+use event::{PartitionId, Positions};
+use eventlog::{Consumer, Fetched, LogError, Polled};
+
+/// Counts the starts that were ordered. A fetch carries the number of the start it follows: what was
+/// read before a start and is still on its way may begin at the very offset that is expected after it.
+pub type Generation = u64;
 
 /// What the worker hears from the log.
 #[derive(Debug)]
-pub(crate) enum Heard {
-    /// Something happened.
+pub enum Heard {
+    /// The group's doings; records come as [`Heard::Fetched`].
     Polled(Polled),
+    /// Records, and the start they follow.
+    Fetched(Fetched, Generation),
     /// A poll failed; it will be tried again.
     PollFailed(LogError),
     /// An order failed: what it asked for has not begun.
@@ -22,100 +28,51 @@ pub(crate) enum Heard {
 
 /// What the worker asks of the consumer.
 #[derive(Debug)]
-pub(crate) enum Order {
-    /// Deliver these partitions from these positions on.
-    Start(Positions),
+pub enum Order {
+    /// Deliver these partitions from these positions on, as this generation.
+    Start(Positions, Generation),
     /// The revoked partitions are settled.
     Release(Vec<PartitionId>),
     /// The table is this far.
     Advise(Positions),
 }
 
-/// Polls until the worker hangs up.
-pub(crate) fn consume(mut consumer: Box<dyn Consumer>, heard: &Sender<Heard>, orders: &Receiver<Order>) {
-    let mut desk = Desk { waiting: VecDeque::new(), paused: false };
-    while desk.turn(consumer.as_mut(), heard, orders) == Connected::Yes {}
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Connected {
-    Yes,
-    No,
-}
-
-/// What was polled and not yet taken by the worker.
-struct Desk {
+/// A consumer, and what it brought that the worker has not taken yet.
+///
+/// A turn is: [`Desk::obey`] every order there is, hand over with [`Desk::next_heard`] what the
+/// worker has room for, then [`Desk::poll`].
+#[derive(Debug)]
+pub struct Desk {
+    consumer: Box<dyn Consumer>,
+    /// The last start of each partition.
+    generations: BTreeMap<PartitionId, Generation>,
     waiting: VecDeque<Heard>,
     paused: bool,
 }
 
+/// How to go on after a poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// With the next turn.
+    GoOn,
+    /// With the next order, or after a pause: the log failed.
+    Rest,
+}
+
 impl Desk {
-    fn turn(
-        &mut self,
-        consumer: &mut dyn Consumer,
-        heard: &Sender<Heard>,
-        orders: &Receiver<Order>,
-    ) -> Connected {
-        if self.obey_all(consumer, orders) == Connected::No || self.hand_over(heard) == Connected::No {
-            return Connected::No;
-        }
-        let polled = self.balance(consumer).and_then(|()| consumer.poll(limits::POLL_WAIT));
-        match polled {
-            Ok(Polled::Nothing) => Connected::Yes,
-            Ok(polled) => {
-                self.waiting.push_back(Heard::Polled(polled));
-                Connected::Yes
-            }
-            Err(error) => {
-                self.waiting.push_back(Heard::PollFailed(error));
-                self.rest(consumer, orders)
-            }
-        }
+    /// A desk with nothing on it.
+    #[must_use]
+    pub fn new(consumer: Box<dyn Consumer>) -> Self {
+        Self { consumer, generations: BTreeMap::new(), waiting: VecDeque::new(), paused: false }
     }
 
-    fn hand_over(&mut self, heard: &Sender<Heard>) -> Connected {
-        while let Some(next) = self.waiting.pop_front() {
-            match heard.try_send(next) {
-                Ok(()) => {}
-                Err(TrySendError::Full(next)) => {
-                    self.waiting.push_front(next);
-                    return Connected::Yes;
-                }
-                Err(TrySendError::Disconnected(_)) => return Connected::No,
-            }
-        }
-        Connected::Yes
-    }
-
-    fn balance(&mut self, consumer: &mut dyn Consumer) -> Result<(), LogError> {
-        let behind = !self.waiting.is_empty();
-        if behind != self.paused {
-            if behind {
-                consumer.pause()?
-            } else {
-                consumer.resume()?
-            }
-            self.paused = behind;
-        }
-        Ok(())
-    }
-
-    fn obey_all(&mut self, consumer: &mut dyn Consumer, orders: &Receiver<Order>) -> Connected {
-        loop {
-            match orders.try_recv() {
-                Ok(order) => self.obey(consumer, order),
-                Err(TryRecvError::Empty) => return Connected::Yes,
-                Err(TryRecvError::Disconnected) => return Connected::No,
-            }
-        }
-    }
-
-    fn obey(&mut self, consumer: &mut dyn Consumer, order: Order) {
+    /// Does what the worker asks. A failure is the next thing the worker hears.
+    pub fn obey(&mut self, order: Order) {
         let obeyed = match order {
-            Order::Start(positions) => consumer.start(&positions),
-            Order::Release(partitions) => consumer.release(&partitions),
+            Order::Start(positions, generation) => self.start(&positions, generation),
+            Order::Release(partitions) => self.consumer.release(&partitions),
             Order::Advise(landed) => {
-                consumer.advise(&landed);
+                self.consumer.advise(&landed);
                 Ok(())
             }
         };
@@ -124,15 +81,52 @@ impl Desk {
         }
     }
 
-    /// Waits a little after a failure, without missing an order.
-    fn rest(&mut self, consumer: &mut dyn Consumer, orders: &Receiver<Order>) -> Connected {
-        match orders.recv_timeout(limits::RETRY_PAUSE_MIN) {
-            Ok(order) => {
-                self.obey(consumer, order);
-                Connected::Yes
+    fn start(&mut self, positions: &Positions, generation: Generation) -> Result<(), LogError> {
+        self.consumer.start(positions)?;
+        self.generations.extend(positions.iter().map(|(partition, _)| (partition, generation)));
+        Ok(())
+    }
+
+    /// What the worker is to hear next.
+    pub fn next_heard(&mut self) -> Option<Heard> {
+        self.waiting.pop_front()
+    }
+
+    /// Takes back what the worker had no room for.
+    pub fn put_back(&mut self, heard: Heard) {
+        self.waiting.push_front(heard);
+    }
+
+    /// Polls the log, fetching only if the worker has taken everything.
+    pub fn poll(&mut self, wait: Duration) -> Pace {
+        match self.balance().and_then(|()| self.consumer.poll(wait)) {
+            Ok(Polled::Nothing) => Pace::GoOn,
+            Ok(Polled::Fetched(fetched)) => {
+                let generation = self.generations.get(&fetched.partition).copied().unwrap_or_default();
+                self.waiting.push_back(Heard::Fetched(fetched, generation));
+                Pace::GoOn
             }
-            Err(RecvTimeoutError::Timeout) => Connected::Yes,
-            Err(RecvTimeoutError::Disconnected) => Connected::No,
+            Ok(polled) => {
+                self.waiting.push_back(Heard::Polled(polled));
+                Pace::GoOn
+            }
+            Err(error) => {
+                self.waiting.push_back(Heard::PollFailed(error));
+                Pace::Rest
+            }
         }
+    }
+
+    fn balance(&mut self) -> Result<(), LogError> {
+        let behind = !self.waiting.is_empty();
+        if behind != self.paused {
+            if behind {
+                self.consumer.pause()?
+            } else {
+                self.consumer.resume()?
+            }
+            self.paused = behind;
+        }
+        Ok(())
     }
 }

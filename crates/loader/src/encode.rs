@@ -13,6 +13,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use table::checksum;
 use table::file::FileFooter;
 use table::{EncodedFile, Layout};
 
@@ -24,7 +25,7 @@ mod stats;
 /// A batch as files, and its dead letters still as columns: where their chain stands is known
 /// only when they are committed.
 #[derive(Debug)]
-pub(crate) struct EncodedBatch {
+pub struct EncodedBatch {
     pub(crate) label: BatchLabel,
     pub(crate) ranges: OffsetRanges,
     pub(crate) schema: SchemaRef,
@@ -126,6 +127,7 @@ impl Encoder<'_> {
             row_count: counts.rows,
             dead_count: counts.dead,
             skipped_count: counts.skipped,
+            gap: false,
         }
     }
 
@@ -143,6 +145,7 @@ impl Encoder<'_> {
             writer.write(batch)?;
         }
         let metadata = writer.close()?;
+        checksum::seal(&mut bytes);
         Ok(EncodedFile {
             batch_id: self.batch_id.to_owned(),
             index: u32::try_from(index).map_err(|_| ParquetError::General("too many files".to_owned()))?,
@@ -167,7 +170,8 @@ fn properties() -> WriterPropertiesBuilder {
 }
 
 fn key_values(footer: &FileFooter) -> Vec<KeyValue> {
-    footer.pairs().into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
+    let pairs = footer.pairs().into_iter().chain([checksum::unsealed()]);
+    pairs.map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
 }
 
 fn without_column(schema: &SchemaRef, column: usize) -> SchemaRef {

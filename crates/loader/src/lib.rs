@@ -14,8 +14,12 @@ pub mod options;
 pub mod progress;
 /// What ends a loader.
 pub mod error;
+/// Whether the log still has what a table goes on with.
+pub mod standing;
+/// Accepting that records are gone.
+pub mod gap;
 
-/// Stage 1, on a thread that never waits for the lake: polls the log.
+/// Stage 1, which never waits for the lake: polls the log.
 mod consume;
 /// Stage 2: bytes become columns.
 mod decode;
@@ -32,10 +36,20 @@ mod commit;
 
 /// Who owns which partition, what is buffered, and what each event makes of it.
 mod worker;
-/// Opens the tables and starts the stages.
+/// Opens the tables and puts the stages together.
 mod run;
+/// Drives the stages: two plain threads, and tasks.
+mod drive;
 
+/// Dead letters that are events now.
+pub mod replay;
+
+pub use consume::{Desk, Generation, Heard, Order, Pace};
 pub use error::LoadError;
-pub use options::{Control, FlushLimits, LoaderOptions, StartPolicy};
+pub use options::{Control, FlushLimits, LoaderOptions, StartPolicy, Wish};
 pub use progress::Progress;
-pub use run::{Loader, Summary};
+pub use replay::{DeadLetter, ReplayError, Replayed, Replayer};
+pub use run::{Loader, Stages, Summary};
+pub use sequence::{Answer, Request, Sequencer};
+pub use standing::Standing;
+pub use worker::{Flow, Input, Output, Worker};

@@ -50,9 +50,12 @@ pub struct Control(Arc<watch::Sender<Wish>>);
 
 /// The latest wish; a later one replaces it, except that [`Wish::Stop`] stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub enum Wish {
+    /// Load.
     Run,
+    /// End once everything below has landed, by this loader or another.
     FinishAt(Positions),
+    /// Land what is buffered and end.
     Stop,
 }
 
@@ -77,6 +80,12 @@ impl Control {
             }
             changes
         });
+    }
+
+    /// Completes once it was asked to end, in whatever way.
+    pub async fn ending(&self) {
+        // It fails only when there is no sender left, and this is one.
+        let _ = self.subscribe().wait_for(|wish| *wish != Wish::Run).await;
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Wish> {

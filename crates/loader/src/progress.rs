@@ -33,6 +33,8 @@ pub enum LoaderState {
     Running,
     /// The log or the lake fails; it tries again until it works.
     Retrying(String),
+    /// It cannot go on until a person has decided, for this reason; nothing was skipped.
+    Halted(String),
     /// Ended.
     Stopped,
 }

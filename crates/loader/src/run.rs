@@ -1,33 +1,35 @@
-//! Opens the tables and starts the stages.
+//! Opens the tables and puts the stages together.
 
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::decode::{Conflicts, columns};
 use arrow_schema::SchemaRef;
-use event::{Clock, LogId, StreamName, TimestampMicros, limits};
+use event::{Clock, ErrorKind, LogId, StreamName, TimestampMicros};
 use eventlog::EventLog;
 use metrics::{counter, gauge, histogram};
 use table::{Table, TableState};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use crate::LoadError;
 use crate::commit::{Committed, Committer, Patience};
-use crate::consume::consume;
-use crate::options::{Control, LoaderOptions, Wish};
+use crate::consume::Desk;
+use crate::drive::drive;
+use crate::options::{Control, LoaderOptions};
 use crate::progress::{LoaderState, Progress};
-use crate::sequence::sequence;
-use crate::worker::{Lines, Worker};
+use crate::sequence::Sequencer;
+use crate::standing::Standing;
+use crate::worker::Worker;
 
-/// Loads one stream's topic into its table and its dead-letter table.
-#[derive(Debug)]
+/// Loads one stream's topic into its table and its dead-letter table. Clones report as the same one.
+#[derive(Debug, Clone)]
 pub struct Loader {
-    options: LoaderOptions,
+    pub(crate) options: LoaderOptions,
     log: Arc<dyn EventLog>,
     main: Arc<dyn Table>,
     dead: Arc<dyn Table>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     reporter: Reporter,
 }
 
@@ -50,10 +52,7 @@ impl Loader {
         dead: Arc<dyn Table>,
         clock: Clock,
     ) -> Self {
-        let reporter = Reporter {
-            stream: options.stream.clone(),
-            progress: Arc::new(watch::channel(Progress::default()).0),
-        };
+        let reporter = Reporter::new(options.stream.clone());
         Self { options, log, main, dead, clock, reporter }
     }
 
@@ -63,63 +62,79 @@ impl Loader {
         self.reporter.progress.subscribe()
     }
 
-    /// Loads until `control` says to end. Passing failures of log and lake are waited out.
+    /// What one did that was ended before it began.
+    #[must_use]
+    pub fn not_begun(self) -> Summary {
+        let progress = self.reporter.progress.borrow().clone();
+        Summary { stream: self.options.stream, progress }
+    }
+
+    /// Loads until `control` says to end. What is wrong at the start is said at once; once it runs,
+    /// failures of log and lake are waited out, also those that need a person, such as a lost right.
     ///
     /// # Errors
     /// [`LoadError`] when a person is needed. What was committed stays committed, the rest stays
     /// in the log, and a later run goes on from there.
     pub async fn run(self, control: &Control) -> Result<Summary, LoadError> {
-        let (log_id, state) = self.open().await?;
-        let consumer = self.log.consumer(&self.options.topic, &self.options.group)?;
-        self.reporter.set_state(LoaderState::Running);
-        self.reporter.saw(&state);
+        let (stream, table) = (self.options.stream.clone(), self.main.name().to_owned());
+        let reporter = self.reporter.clone();
+        let done = self.run_until_ended(control).await.map_err(|error| error.in_words_of(&stream, &table));
+        reporter.ended(done.as_ref().err());
+        done?;
+        let progress = reporter.progress.borrow().clone();
+        Ok(Summary { stream, progress })
+    }
 
-        let (heard_sender, heard) = crossbeam_channel::bounded(limits::FETCH_QUEUE_MAX);
-        let (orders, orders_receiver) = crossbeam_channel::unbounded();
-        let (requests, requests_receiver) = mpsc::channel(1);
-        let (answers_sender, answers) = crossbeam_channel::unbounded();
-        let (wishes_sender, wishes) = crossbeam_channel::unbounded();
-        let lines = Lines { heard, orders, requests, answers, wishes };
+    async fn run_until_ended(self, control: &Control) -> Result<(), LoadError> {
+        let stages = self.open().await?;
+        drive(&self, stages, control).await
+    }
+
+    /// Opens the tables and joins the group. [`Loader::run`] does so itself; this is for who drives
+    /// the stages in another way, as the simulator does.
+    ///
+    /// # Errors
+    /// As [`Loader::run`].
+    pub async fn open(&self) -> Result<Stages, LoadError> {
+        let (log_id, state) = self.open_tables().await?;
+        let consumer = self.log.consumer(&self.options.topic, &self.options.group)?;
+        self.reporter.began();
+        self.reporter.saw(&state);
         let worker = Worker::new(
             self.options.clone(),
             log_id.clone(),
             self.main.layout(),
             self.clock.clone(),
             self.reporter.clone(),
-            lines,
             &state,
         )?;
-
-        let consuming = spawn("consume", move || consume(consumer, &heard_sender, &orders_receiver))?;
-        let working = spawn("work", move || worker.run())?;
-        let main = Arc::clone(&self.main);
-        let sequencing =
-            tokio::spawn(sequence(self.committer(log_id), main, requests_receiver, move |answer| {
-                // The worker may have ended on an error of its own; then nobody needs the answer.
-                let _ = answers_sender.send(answer);
-            }));
-        let relaying = tokio::spawn(relay(control.subscribe(), wishes_sender));
-
-        let worked = working.await.unwrap_or_else(|_| Err(self.lost("work")));
-        relaying.abort();
-        let sequenced = sequencing.await.map_err(|_| self.lost("sequence"));
-        let consumed = consuming.await.map_err(|_| self.lost("consume"));
-        self.reporter.set_state(LoaderState::Stopped);
-        worked?;
-        sequenced?;
-        consumed?;
-        let progress = self.reporter.progress.borrow().clone();
-        Ok(Summary { stream: self.options.stream, progress })
+        let (committer, table) = (self.committer(log_id), Arc::clone(&self.main));
+        let sequencer = Sequencer { committer, table, clock: self.clock.clone() };
+        Ok(Stages { desk: Desk::new(consumer), worker, sequencer })
     }
 
     /// Both tables, made if need be, and the identity of the log whose positions they hold.
-    async fn open(&self) -> Result<(LogId, TableState), LoadError> {
+    async fn open_tables(&self) -> Result<(LogId, TableState), LoadError> {
         let described = self.log.describe(&self.options.topic).await?;
         let log_id = described.id;
         self.open_table(&*self.dead, &columns::dead_letter_schema(), &log_id).await?;
         let state =
             self.open_table(&*self.main, &columns::initial_schema(&self.options.decode), &log_id).await?;
+        self.check_standing(&state, &log_id).await?;
         Ok((log_id, state))
+    }
+
+    /// Refuses to begin where any partition could not go on, whoever of the group would have it.
+    async fn check_standing(&self, state: &TableState, log_id: &LogId) -> Result<(), LoadError> {
+        let topic = &self.options.topic;
+        let mut standing = Standing::ask(state, log_id, &*self.log, topic).await?;
+        // What looks expired, another loader may have landed between the two looks.
+        if !standing.is_sound()
+            && let Some(state) = self.main.load(log_id).await?
+        {
+            standing = Standing::ask(&state, log_id, &*self.log, topic).await?;
+        }
+        standing.checked(&self.options.stream, topic, self.main.name(), log_id)
     }
 
     async fn open_table(
@@ -128,9 +143,11 @@ impl Loader {
         schema: &SchemaRef,
         log_id: &LogId,
     ) -> Result<TableState, LoadError> {
-        let state = match table.load(log_id).await? {
+        // The lake was reached a moment ago: what fails now may pass, and is waited out as later on.
+        let patience = self.patience();
+        let state = match patience.insist("load", || table.load(log_id)).await? {
             Some(state) => state,
-            None => table.create(schema, log_id).await?,
+            None => patience.insist("create", || table.create(schema, log_id)).await?,
         };
         if let (true, Some(other)) = (state.positions.is_empty(), state.other_logs.first()) {
             return Err(LoadError::OtherLog {
@@ -152,43 +169,25 @@ impl Loader {
             dead: Arc::clone(&self.dead),
             start: self.options.start,
             clock: self.clock.clone(),
-            patience: Patience::new(self.clock.clone(), self.reporter.clone()),
+            patience: self.patience(),
             fenced_epoch: None,
         }
     }
 
-    fn lost(&self, stage: &'static str) -> LoadError {
-        LoadError::StageLost { stream: self.options.stream.to_string(), stage }
+    fn patience(&self) -> Patience {
+        Patience::new(self.clock.clone(), self.reporter.clone())
     }
 }
 
-/// Passes wishes on to a thread that cannot await them.
-async fn relay(mut wishes: watch::Receiver<Wish>, sender: crossbeam_channel::Sender<Wish>) {
-    loop {
-        let wish = wishes.borrow_and_update().clone();
-        if sender.send(wish).is_err() || wishes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Runs `work` on a named plain thread; the receiver ends without a value when it panics.
-fn spawn<T: Send + 'static>(
-    stage: &'static str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<oneshot::Receiver<T>, LoadError> {
-    let (done, result) = oneshot::channel();
-    let run = move || {
-        // Nobody waits any more when the loader's own future was dropped.
-        let _ = done.send(work());
-    };
-    thread::Builder::new().name(format!("load-{stage}")).spawn(run).map_err(|error| {
-        eventlog::LogError::Unavailable {
-            place: "this machine".to_owned(),
-            reason: format!("no thread: {error}"),
-        }
-    })?;
-    Ok(result)
+/// A loader's stages, not yet driven.
+#[derive(Debug)]
+pub struct Stages {
+    /// Hears the log.
+    pub desk: Desk,
+    /// Owns all state.
+    pub worker: Worker,
+    /// Hears the table.
+    pub sequencer: Sequencer,
 }
 
 /// Keeps [`Progress`] and the metrics true. Clones report for the same loader.
@@ -196,9 +195,16 @@ fn spawn<T: Send + 'static>(
 pub(crate) struct Reporter {
     stream: StreamName,
     progress: Arc<watch::Sender<Progress>>,
+    /// Whether a refusal that needs a person has been said and has not passed.
+    refused: Arc<AtomicBool>,
 }
 
 impl Reporter {
+    pub(crate) fn new(stream: StreamName) -> Self {
+        let progress = Arc::new(watch::channel(Progress::default()).0);
+        Self { stream, progress, refused: Arc::new(AtomicBool::new(false)) }
+    }
+
     pub(crate) fn set_state(&self, state: LoaderState) {
         self.progress.send_if_modified(|progress| {
             let changes = progress.state != state;
@@ -207,11 +213,36 @@ impl Reporter {
         });
     }
 
+    /// It reads: whatever it waited for before is settled.
+    fn began(&self) {
+        gauge!("laker_loader_halted", "stream" => self.stream.to_string()).set(0.0);
+        self.set_state(LoaderState::Running);
+    }
+
+    /// It has ended, as asked or for `error`.
+    fn ended(&self, error: Option<&LoadError>) {
+        let halted = error.filter(|error| error.is_about_positions());
+        gauge!("laker_loader_halted", "stream" => self.stream.to_string()).set(f64::from(halted.is_some()));
+        self.set_state(halted.map_or(LoaderState::Stopped, |error| LoaderState::Halted(error.to_string())));
+    }
+
     pub(crate) fn retrying(&self, what: &'static str, error: &LoadError) {
-        tracing::warn!(stream = %self.stream, what, %error, "failed; trying again");
+        if error.kind() != ErrorKind::Settings {
+            tracing::warn!(stream = %self.stream, what, %error, "failed; trying again");
+        } else if !self.refused.swap(true, Ordering::Relaxed) {
+            tracing::error!(stream = %self.stream, what, %error, "refused; trying again until it is allowed");
+        }
         counter!("laker_loader_retries_total", "stream" => self.stream.to_string(), "what" => what)
             .increment(1);
         self.set_state(LoaderState::Retrying(error.to_string()));
+    }
+
+    /// What was asked of log or table has worked.
+    pub(crate) fn works_again(&self) {
+        if self.refused.swap(false, Ordering::Relaxed) {
+            tracing::info!(stream = %self.stream, "no longer refused");
+        }
+        self.set_state(LoaderState::Running);
     }
 
     /// Reading works (again).

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use event::{Positions, limits};
+use event::clock::{Task, TaskLost};
+use event::{Clock, Positions, limits};
 use futures::stream::{FuturesOrdered, StreamExt};
 use table::{Table, TableState};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::LoadError;
 use crate::commit::{Committed, Committer, Fenced};
@@ -17,7 +17,7 @@ use crate::upload::{StoredBatch, upload};
 
 /// What the worker asks of the table.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub enum Request {
     /// Land this batch.
     Land(Box<EncodedBatch>),
     /// Where do these partitions go on? Answered after everything asked before.
@@ -28,7 +28,7 @@ pub(crate) enum Request {
 
 /// What the table answered. One for each request, in order.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The batch is in.
     Landed(Committed),
     /// The batch is not in, and will not be.
@@ -41,45 +41,53 @@ pub(crate) enum Answer {
     Failed(LoadError),
 }
 
-/// Serves requests until the worker hangs up.
-pub(crate) async fn sequence(
-    mut committer: Committer,
-    table: Arc<dyn Table>,
-    mut requests: mpsc::Receiver<Request>,
-    answer: impl Fn(Answer),
-) {
-    let mut line: FuturesOrdered<JoinHandle<Result<StoredBatch, LoadError>>> = FuturesOrdered::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some(uploaded) = line.next() => answer(land(&mut committer, uploaded).await),
-            request = requests.recv(), if line.len() < limits::BATCHES_IN_FLIGHT_MAX => match request {
-                None => break,
-                Some(Request::Land(batch)) => {
-                    line.push_back(tokio::spawn(upload(*batch, Arc::clone(&table), committer.patience())));
-                }
-                Some(other) => {
-                    while let Some(uploaded) = line.next().await {
-                        answer(land(&mut committer, uploaded).await);
+/// What the stages behind the worker need.
+#[derive(Debug)]
+pub struct Sequencer {
+    pub(crate) committer: Committer,
+    pub(crate) table: Arc<dyn Table>,
+    pub(crate) clock: Clock,
+}
+
+impl Sequencer {
+    /// Serves requests until the worker hangs up. Needs no particular executor: what runs beside
+    /// it does so by [`Clock::spawn`].
+    pub async fn serve(self, mut requests: mpsc::Receiver<Request>, answer: impl Fn(Answer)) {
+        let Self { mut committer, table, clock } = self;
+        let mut line: FuturesOrdered<Task<Result<StoredBatch, LoadError>>> = FuturesOrdered::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(uploaded) = line.next() => answer(land(&mut committer, uploaded).await),
+                request = requests.recv(), if line.len() < limits::BATCHES_IN_FLIGHT_MAX => match request {
+                    None => break,
+                    Some(Request::Land(batch)) => {
+                        let uploading = upload(*batch, Arc::clone(&table), committer.patience());
+                        line.push_back(clock.spawn(uploading));
                     }
-                    answer(look(&committer, other).await);
-                }
-            },
+                    Some(other) => {
+                        while let Some(uploaded) = line.next().await {
+                            answer(land(&mut committer, uploaded).await);
+                        }
+                        answer(look(&committer, other).await);
+                    }
+                },
+            }
         }
-    }
-    while let Some(uploaded) = line.next().await {
-        answer(land(&mut committer, uploaded).await);
+        while let Some(uploaded) = line.next().await {
+            answer(land(&mut committer, uploaded).await);
+        }
     }
 }
 
 async fn land(
     committer: &mut Committer,
-    uploaded: Result<Result<StoredBatch, LoadError>, tokio::task::JoinError>,
+    uploaded: Result<Result<StoredBatch, LoadError>, TaskLost>,
 ) -> Answer {
     let landed = match uploaded {
         Ok(Ok(batch)) => committer.commit(batch).await,
         Ok(Err(error)) => Err(error),
-        Err(_panicked) => Err(committer.stage_lost("upload")),
+        Err(TaskLost) => Err(committer.stage_lost("upload")),
     };
     match landed {
         Ok(Ok(committed)) => Answer::Landed(committed),

@@ -42,3 +42,18 @@ pub use answer::{Answer, Freshness, LogPart, Rows};
 pub use engine::{QueryEngine, QueryOptions, QuerySource};
 pub use error::{QueryError, QueryErrorKind};
 pub use format::Format;
+
+/// A door for `crates/fuzz`, and nobody else.
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::error::QueryError;
+    use crate::statement::Statement;
+
+    /// Reads one statement that can name `tables`.
+    ///
+    /// # Errors
+    /// Why it may not run.
+    pub fn parse(sql: &str, tables: &[String]) -> Result<(), QueryError> {
+        Statement::parse(sql, tables).map(drop)
+    }
+}

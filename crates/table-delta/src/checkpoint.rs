@@ -71,6 +71,20 @@ impl Listing {
     }
 }
 
+/// The oldest entry that is there.
+pub(crate) async fn oldest_entry(place: &Place) -> Result<Option<u64>, TableError> {
+    let folder = place.path("_delta_log");
+    let listed = place.lake().store().list(Some(&folder));
+    let versions = listed.try_filter_map(|meta| async move {
+        let name = meta.location.filename().unwrap_or_default();
+        Ok(name.strip_suffix(".json").and_then(version))
+    });
+    let oldest = versions.try_fold(None, |oldest: Option<u64>, version| async move {
+        Ok(Some(oldest.map_or(version, |oldest| oldest.min(version))))
+    });
+    oldest.await.map_err(|error| place.lake().explain(&folder, &error))
+}
+
 fn version(digits: &str) -> Option<u64> {
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
@@ -159,7 +173,7 @@ async fn write(place: &Place, version: u64) -> Result<(), TableError> {
         let snapshot = delta_kernel::Snapshot::builder_for(url).at_version(version).build(engine.as_ref())?;
         snapshot.checkpoint(engine.as_ref(), None).map(|_| ())
     });
-    let written = written.await.map_err(|e| place.data_error(e.to_string()))?;
+    let written = place.clock.outside(written).await.map_err(|e| place.data_error(e.to_string()))?;
     written.map_err(|error| place.explain(&error.into()))
 }
 

@@ -7,13 +7,15 @@ use bytes::Bytes;
 use chrono::{Days, NaiveDate};
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::{Action, Add, CommitInfo, MetadataExt as _, StructType, Transaction};
-use event::{LogId, Offset, PartitionId, Positions};
+use event::{LeaderEpoch, LogId, Offset, PartitionId, Positions};
 use serde_json::{Value, json};
+use table::checksum::CHECKSUM_KEY;
 use table::{Commit, EncodedFile, StoredFile, TableError, schema};
 
 use crate::checkpoint::CHECKPOINT_INTERVAL;
-use crate::log::{TableLog, app_id};
+use crate::log::TableLog;
 use crate::place::Place;
+use crate::position;
 use crate::stats;
 use crate::write::Next;
 
@@ -21,6 +23,16 @@ use crate::write::Next;
 pub(crate) const EVENT_DATE: &str = "event_date";
 /// Key in `commitInfo`: identity of the batch.
 pub(crate) const BATCH_ID: &str = "laker.batch_id";
+/// Key in `commitInfo`: `true` where the ranges are a gap; else left out.
+const GAP: &str = "laker.gap";
+/// Key in `commitInfo`: the log whose positions move.
+pub(crate) const LOG: &str = "laker.log";
+/// Key in `commitInfo`: the ranges that are covered.
+pub(crate) const RANGES: &str = "laker.ranges";
+/// Operation of version 0.
+pub(crate) const CREATE: &str = "CREATE TABLE";
+/// Operation that writes down where partitions begin.
+pub(crate) const BEGIN: &str = "BEGIN LOG";
 
 /// The bytes of an entry: one action per line.
 pub(crate) fn encode(place: &Place, actions: &[Action]) -> Result<Bytes, TableError> {
@@ -73,7 +85,7 @@ pub(crate) fn create(place: &Place, schema: &SchemaRef) -> Result<Vec<Action>, T
     });
     let protocol = json!({ "minReaderVersion": 1, "minWriterVersion": 2 });
     let refused = |e: serde_json::Error| place.data_error(e.to_string());
-    let info = info(place, "CREATE TABLE", HashMap::new(), HashMap::new());
+    let info = info(place, CREATE, HashMap::new(), HashMap::new());
     Ok(vec![
         info.into(),
         Action::Protocol(serde_json::from_value(protocol).map_err(refused)?),
@@ -88,12 +100,12 @@ pub(crate) fn begin(
     log: &LogId,
     starts: &Positions,
 ) -> Result<Vec<Action>, TableError> {
-    let details = HashMap::from([("laker.log".to_owned(), json!(log.as_str()))]);
-    let mut info = info(place, "BEGIN LOG", HashMap::new(), details);
+    let details = HashMap::from([(LOG.to_owned(), json!(log.as_str()))]);
+    let mut info = info(place, BEGIN, HashMap::new(), details);
     info.read_version = Some(known.version);
     let mut actions = vec![info.into()];
     for (partition, start) in starts.iter() {
-        actions.push(transaction(place, log, partition, start)?);
+        actions.extend(transactions(place, log, partition, start, None)?);
     }
     Ok(actions)
 }
@@ -118,8 +130,10 @@ pub(crate) fn append(known: &TableLog, place: &Place, commit: &Commit) -> Result
     for file in &commit.files {
         actions.push(add(place, file, &commit.batch_id, !partitioned.is_empty())?.into());
     }
+    let before = known.positions(&commit.log);
     for (partition, range) in commit.ranges.iter() {
-        actions.push(transaction(place, &commit.log, partition, range.end())?);
+        let epoch = range.epoch().or(before.epoch(partition));
+        actions.extend(transactions(place, &commit.log, partition, range.end(), epoch)?);
     }
     Ok(Next::Write(actions))
 }
@@ -127,20 +141,24 @@ pub(crate) fn append(known: &TableLog, place: &Place, commit: &Commit) -> Result
 fn append_info(known: &TableLog, place: &Place, commit: &Commit) -> CommitInfo {
     let ranges =
         commit.ranges.iter().map(|(p, range)| (p.to_string(), json!([range.start().0, range.end().0])));
-    let details = HashMap::from([
+    let mut details = HashMap::from([
         (BATCH_ID.to_owned(), json!(commit.batch_id)),
-        ("laker.log".to_owned(), json!(commit.log.as_str())),
-        ("laker.ranges".to_owned(), Value::Object(ranges.collect())),
+        (LOG.to_owned(), json!(commit.log.as_str())),
+        (RANGES.to_owned(), Value::Object(ranges.collect())),
         ("laker.row_count".to_owned(), json!(commit.row_count)),
         ("laker.dead_count".to_owned(), json!(commit.dead_count)),
         ("laker.skipped_count".to_owned(), json!(commit.skipped_count)),
     ]);
+    if commit.gap {
+        details.insert(GAP.to_owned(), json!(true));
+    }
     let partition_by = serde_json::to_string(known.metadata.partition_columns()).unwrap_or_default();
     let parameters = HashMap::from([
         ("mode".to_owned(), json!("Append")),
         ("partitionBy".to_owned(), Value::String(partition_by)),
     ]);
-    let mut info = info(place, "WRITE", parameters, details);
+    let operation = if commit.gap { "ACCEPT GAP" } else { "WRITE" };
+    let mut info = info(place, operation, parameters, details);
     info.read_version = Some(known.version);
     info.is_blind_append = Some(true);
     info
@@ -179,7 +197,7 @@ fn add(place: &Place, file: &StoredFile, batch_id: &str, partitioned: bool) -> R
         modification_time: now_ms(place),
         data_change: true,
         stats: Some(stats::encode(file)),
-        tags: None,
+        tags: file.checksum.map(|checksum| HashMap::from([(CHECKSUM_KEY.to_owned(), Some(checksum.text()))])),
         deletion_vector: None,
         base_row_id: None,
         default_row_commit_version: None,
@@ -187,17 +205,17 @@ fn add(place: &Place, file: &StoredFile, batch_id: &str, partitioned: bool) -> R
     })
 }
 
-/// Without `lastUpdated`: such a transaction never expires.
-fn transaction(
+/// Without `lastUpdated`: such transactions never expire.
+fn transactions(
     place: &Place,
     log: &LogId,
     partition: PartitionId,
     next: Offset,
-) -> Result<Action, TableError> {
-    let version = i64::try_from(next.0);
-    let version =
-        version.map_err(|_| place.data_error(format!("offset {next} is larger than Delta can say")))?;
-    Ok(Transaction::new(app_id(log, partition), version).into())
+    epoch: Option<LeaderEpoch>,
+) -> Result<impl Iterator<Item = Action>, TableError> {
+    let transactions = position::transactions(log, partition, next, epoch);
+    let transactions = transactions.map_err(|reason| place.data_error(reason))?;
+    Ok(transactions.into_iter().map(|(id, number)| Transaction::new(id, number).into()))
 }
 
 /// The schema in Delta's words.

@@ -2,7 +2,7 @@
 //!
 //! A commit of ours is one entry of the table's log, created on condition that its version does
 //! not exist. It adds the files and sets, for every partition it covers, the transaction
-//! `laker/<log>/<partition>` to the next offset. Before it is written, those transactions are
+//! `laker/<log>/<partition>` to the next offset, and beside it the leader epoch there. Before it is written, those transactions are
 //! compared with the starts of its ranges in version `n`; then it is created as version `n + 1`.
 //! If somebody else has that version, it is read, taken into account, and all is checked anew. So
 //! check and commit are one compare-and-swap, and rows and offsets are one atomic step.
@@ -14,6 +14,8 @@
 mod place;
 /// What the log says of the table, up to one version.
 mod log;
+/// Positions as transactions of the log.
+mod position;
 /// Transactions in checkpoints, and writing checkpoints.
 mod checkpoint;
 /// The entries we write.
@@ -24,6 +26,8 @@ mod stats;
 mod reader;
 /// The compare-and-swap.
 mod write;
+/// How the table came to be.
+mod past;
 
 use std::sync::Arc;
 
@@ -31,7 +35,8 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use event::{Clock, LogId, OffsetRanges, Positions};
 use table::{
-    Commit, CommitOutcome, EncodedFile, Lake, Layout, Snapshot, StoredFile, Table, TableError, TableState,
+    Checksum, Commit, CommitOutcome, EncodedFile, Lake, Layout, Snapshot, StoredFile, Table, TableError,
+    TableState,
 };
 use tokio::sync::Mutex;
 
@@ -110,11 +115,15 @@ impl Table for DeltaTable {
             event_date: file.event_date,
             ranges: file.ranges,
             column_stats: file.column_stats,
+            checksum: Some(Checksum::of(&file.bytes)),
             held: None,
         })
     }
 
     async fn commit(&self, commit: &Commit) -> Result<CommitOutcome, TableError> {
+        if let Some(fault) = commit.gap_fault() {
+            return Err(self.place.data_error(fault));
+        }
         let mut known = self.log.lock().await;
         let moves = commit.ranges.iter().any(|(_, range)| !range.is_empty());
         if !moves && !commit.files.is_empty() {

@@ -4,19 +4,20 @@
 //! They are read from the newest checkpoint and the entries after it once, and kept up to date by
 //! reading one entry per new version, so that a commit costs the same in a table of any size.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoArrow as _;
 use deltalake_core::kernel::{Action, Metadata, Protocol, Snapshot, StructType};
 use deltalake_core::logstore::get_actions;
-use event::{LogId, Offset, PartitionId, Positions, limits};
+use event::{LogId, Positions, limits};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use table::file::{FORMAT, FORMAT_KEY};
 use table::{Commit, TableError, TableState};
 
 use crate::checkpoint;
 use crate::place::Place;
+use crate::position::{self, Transactions, app_id};
 
 /// Features an append keeps whole without doing anything for them.
 const WRITER_FEATURES: [&str; 6] =
@@ -30,22 +31,9 @@ pub(crate) struct TableLog {
     protocol: Protocol,
     /// All columns, in Arrow's words.
     pub(crate) schema: SchemaRef,
-    transactions: BTreeMap<String, i64>,
+    transactions: Transactions,
     /// When `version` was committed, in milliseconds, if it says so.
     pub(crate) committed_at_ms: Option<i64>,
-}
-
-/// The id under which a partition's next offset is stored.
-pub(crate) fn app_id(log: &LogId, partition: PartitionId) -> String {
-    format!("laker/{log}/{partition}")
-}
-
-fn parse_app_id(id: &str) -> Option<(LogId, PartitionId)> {
-    let (log, partition) = id.strip_prefix("laker/")?.rsplit_once('/')?;
-    if log.is_empty() || log.contains('/') {
-        return None;
-    }
-    Some((LogId::new(log), PartitionId(partition.parse().ok()?)))
 }
 
 /// Brings `known` to the newest version; none when there is no table.
@@ -64,7 +52,8 @@ impl TableLog {
     async fn read(place: &Place) -> Result<Option<Self>, TableError> {
         let Some(listing) = checkpoint::Listing::read(place).await? else { return Ok(None) };
         let store = place.log_store()?;
-        let snapshot = Snapshot::try_new(store.as_ref(), Some(listing.newest)).await;
+        let snapshot = Snapshot::try_new(store.as_ref(), Some(listing.newest));
+        let snapshot = place.clock.outside(snapshot).await;
         let snapshot = snapshot.map_err(|error| place.explain(&error))?;
         let mut log = Self {
             version: listing.newest,
@@ -124,11 +113,7 @@ impl TableLog {
 
     /// Positions of `log`.
     pub(crate) fn positions(&self, log: &LogId) -> Positions {
-        let of_ours = self.transactions.iter().filter_map(|(id, next)| Some((parse_app_id(id)?, *next)));
-        let of_log = of_ours.filter(|((of, _), _)| of == log);
-        of_log
-            .filter_map(|((_, partition), next)| Some((partition, Offset(u64::try_from(next).ok()?))))
-            .collect()
+        position::positions(&self.transactions, log)
     }
 
     pub(crate) fn state(&self, log: &LogId) -> TableState {
@@ -141,11 +126,7 @@ impl TableLog {
     }
 
     fn other_logs(&self, log: &LogId) -> Vec<LogId> {
-        let mut logs: Vec<_> = self.transactions.keys().filter_map(|id| Some(parse_app_id(id)?.0)).collect();
-        logs.retain(|other| other != log);
-        logs.sort();
-        logs.dedup();
-        logs
+        position::other_logs(&self.transactions, log)
     }
 
     /// Refuses to begin a second log beside one that has positions here.
@@ -160,6 +141,12 @@ impl TableLog {
 
     /// Refuses a table whose protocol asks writers for what we do not do.
     pub(crate) fn check_writable(&self, place: &Place) -> Result<(), TableError> {
+        let format = self.metadata.configuration().get(FORMAT_KEY);
+        if let Some(format) = format.filter(|format| *format != FORMAT) {
+            return Err(place.data_error(format!(
+                "it is of format {format:?}, and this Laker writes {FORMAT}; use a newer one, or another table"
+            )));
+        }
         let version = self.protocol.min_writer_version();
         let features: Vec<String> =
             self.protocol.writer_features().unwrap_or_default().iter().map(ToString::to_string).collect();
@@ -226,20 +213,4 @@ async fn read_entries(
         Ok((version, actions))
     });
     read.buffered(limits::STORE_PARALLEL_MAX).try_collect().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_app_id_names_log_and_partition_whatever_the_log_is_called() {
-        let log = LogId::new("kafka:MkU3OEVBNTcwNTJENDM2Qk:top-ic_1");
-        assert_eq!(parse_app_id(&app_id(&log, PartitionId(12))), Some((log, PartitionId(12))));
-        for foreign in
-            ["laker/", "laker//1", "laker/x", "laker/a/b/1", "laker/x/-1", "other/x/1", "0190-uuid"]
-        {
-            assert_eq!(parse_app_id(foreign), None, "{foreign}");
-        }
-    }
 }

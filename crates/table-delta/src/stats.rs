@@ -103,6 +103,7 @@ mod tests {
             event_date: None,
             ranges: OffsetRanges::new(),
             column_stats,
+            checksum: None,
             held: None,
         }
     }

@@ -86,20 +86,19 @@ pub(crate) async fn create(
 ) -> Result<(), TableError> {
     let mut pauses = Pauses::default();
     loop {
-        let error = match refresh(known, place).await {
+        let created = match refresh(known, place).await {
             Ok(()) if known.is_some() => return Ok(()),
-            Ok(()) => {
-                match place.create_entry(0, entry::encode(place, &entry::create(place, schema)?)?).await {
-                    // Whose it is does not matter: reading it tells what the table is.
-                    Ok(_) => place.data_error("version 0 of its log was created but cannot be read"),
-                    Err(error) => error,
-                }
-            }
-            Err(error) => error,
+            Ok(()) => place.create_entry(0, entry::encode(place, &entry::create(place, schema)?)?).await,
+            Err(error) => Err(error),
         };
-        if refresh(known, place).await.is_ok() && known.is_some() {
-            return Ok(());
-        }
+        // Whose it is does not matter: reading it tells what the table is.
+        let error = match (refresh(known, place).await, created) {
+            (Ok(()), _) if known.is_some() => return Ok(()),
+            (_, Err(error)) | (Err(error), Ok(_)) => error,
+            (Ok(()), Ok(_)) => {
+                place.unavailable("version 0 of its log was created but cannot be read".to_owned())
+            }
+        };
         pauses.wait_or(&place.clock, || error).await?;
     }
 }

@@ -24,6 +24,35 @@ pub struct Commit {
     pub dead_count: u64,
     /// Records in the ranges that were skipped on purpose (tombstones).
     pub skipped_count: u64,
+    /// Whether the ranges are a gap: what the log had there was gone before it landed, and a person
+    /// accepted that. Such a commit has neither files nor counts, and says so to whoever reads it.
+    pub gap: bool,
+}
+
+impl Commit {
+    /// Moves positions over `ranges`, whose records are gone from the log.
+    #[must_use]
+    pub fn of_gap(batch_id: String, log: LogId, ranges: OffsetRanges, schema: SchemaRef) -> Self {
+        Self {
+            batch_id,
+            log,
+            ranges,
+            files: Vec::new(),
+            schema,
+            row_count: 0,
+            dead_count: 0,
+            skipped_count: 0,
+            gap: true,
+        }
+    }
+
+    /// What is wrong with a gap that has more than ranges, if it has; every table refuses that.
+    #[must_use]
+    pub fn gap_fault(&self) -> Option<String> {
+        let counted = self.row_count + self.dead_count + self.skipped_count;
+        let faulty = self.gap && (counted > 0 || !self.files.is_empty());
+        faulty.then(|| format!("batch {} is a gap and has records; this is a bug in Laker", self.batch_id))
+    }
 }
 
 /// How a commit ended, when that is known for certain.

@@ -19,8 +19,13 @@ mod rows;
 mod faults;
 /// What a table promises, one after the other.
 mod promises;
+/// What a table promises of positions beyond the offset: epochs and gaps.
+mod positions;
+/// What a table that can say how it came to be promises beyond that.
+mod history;
 
 pub use faults::{Fault, FaultyStore};
+pub use history::{Histories, HistoryBench, HistoryFactory, run_history};
 pub use rows::{Column, Columns, Row};
 
 /// Makes handles of the implementation to be tested.
@@ -48,6 +53,7 @@ impl fmt::Debug for Bench<'_> {
 /// When one is broken.
 pub async fn run(bench: &Bench<'_>) {
     promises::all(bench).await;
+    positions::all(bench).await;
 }
 
 /// The log the suite pretends to load from.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use event::{LogId, Offset, OffsetRange, OffsetRanges, PartitionId};
+use event::{LeaderEpoch, LogId, Offset, OffsetRange, OffsetRanges, PartitionId};
 use object_store::path::Path;
 
 /// A finished Parquet file in memory.
@@ -41,6 +41,9 @@ pub struct StoredFile {
     pub ranges: OffsetRanges,
     /// See [`EncodedFile::column_stats`].
     pub column_stats: Vec<ColumnStats>,
+    /// Checksum of its bytes, where the commit is to write it down. Files of plain Parquet carry
+    /// theirs in their footers.
+    pub checksum: Option<crate::Checksum>,
     /// The bytes, where the commit itself puts them (plain Parquet); else they are stored already.
     pub held: Option<Bytes>,
 }
@@ -104,6 +107,17 @@ pub const ROW_COUNT_KEY: &str = "laker.row_count";
 pub const DEAD_COUNT_KEY: &str = "laker.dead_count";
 /// Key of the Parquet footer: records skipped in the range.
 pub const SKIPPED_COUNT_KEY: &str = "laker.skipped_count";
+/// Key of the Parquet footer: leader epoch of the last record known below the end; left out where
+/// the log has none.
+pub const END_EPOCH_KEY: &str = "laker.end_epoch";
+/// Key of the Parquet footer: `true` where the range is a gap; else left out.
+pub const GAP_KEY: &str = "laker.gap";
+
+/// Key of the Parquet footer: the format, where it is not [`FORMAT`]. Nothing writes it yet; a later
+/// format will, so that this version refuses its files instead of misreading them (`docs/formats.md`).
+pub const FORMAT_KEY: &str = "laker.format";
+/// The format this version reads and writes, also in a Delta table's configuration.
+pub const FORMAT: &str = "1";
 
 /// What a file under [`crate::Layout::ByLogPartition`] says about itself in the key-value metadata
 /// of its Parquet footer. The file **is** the commit, so this is what the table rests on.
@@ -115,7 +129,7 @@ pub struct FileFooter {
     pub log: LogId,
     /// The partition its offsets are of.
     pub partition: PartitionId,
-    /// What it commits.
+    /// What it commits, with the leader epoch at its end.
     pub range: OffsetRange,
     /// Rows in it.
     pub row_count: u64,
@@ -123,13 +137,15 @@ pub struct FileFooter {
     pub dead_count: u64,
     /// Records in the range that were skipped on purpose.
     pub skipped_count: u64,
+    /// Whether the range is a gap; see [`crate::Commit::gap`].
+    pub gap: bool,
 }
 
 impl FileFooter {
     /// The pairs to write into the footer.
     #[must_use]
-    pub fn pairs(&self) -> [(&'static str, String); 8] {
-        [
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![
             (BATCH_ID_KEY, self.batch_id.clone()),
             (LOG_KEY, self.log.to_string()),
             (PARTITION_KEY, self.partition.to_string()),
@@ -138,7 +154,10 @@ impl FileFooter {
             (ROW_COUNT_KEY, self.row_count.to_string()),
             (DEAD_COUNT_KEY, self.dead_count.to_string()),
             (SKIPPED_COUNT_KEY, self.skipped_count.to_string()),
-        ]
+        ];
+        pairs.extend(self.range.epoch().map(|epoch| (END_EPOCH_KEY, epoch.to_string())));
+        pairs.extend(self.gap.then(|| (GAP_KEY, true.to_string())));
+        pairs
     }
 
     /// Reads what [`FileFooter::pairs`] wrote; other pairs are ignored.
@@ -147,9 +166,16 @@ impl FileFooter {
     /// Which key is missing or has no sense.
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
         let pairs: BTreeMap<&str, &str> = pairs.into_iter().collect();
+        if let Some(format) = pairs.get(FORMAT_KEY).filter(|format| **format != FORMAT) {
+            return Err(format!(
+                "it is of format {format:?}, and this Laker reads {FORMAT}; use a newer one"
+            ));
+        }
         let text = |key| pairs.get(key).copied().ok_or_else(|| format!("its footer has no {key}"));
         let number = |key| text(key)?.parse::<u64>().map_err(|e| format!("its {key} is no number: {e}"));
         let (start, end) = (number(START_KEY)?, number(END_KEY)?);
+        let epoch = pairs.get(END_EPOCH_KEY).map(|epoch| epoch.parse().map(LeaderEpoch)).transpose();
+        let epoch = epoch.map_err(|e| format!("its {END_EPOCH_KEY} is no number: {e}"))?;
         let log = text(LOG_KEY)?;
         if start > end || log.is_empty() || log.contains('/') {
             return Err(format!("its footer names log {log:?} and range [{start}, {end})"));
@@ -160,10 +186,11 @@ impl FileFooter {
             partition: PartitionId(
                 text(PARTITION_KEY)?.parse().map_err(|e| format!("its {PARTITION_KEY}: {e}"))?,
             ),
-            range: OffsetRange::new(Offset(start), Offset(end)),
+            range: OffsetRange::new(Offset(start), Offset(end)).written_under(epoch),
             row_count: number(ROW_COUNT_KEY)?,
             dead_count: number(DEAD_COUNT_KEY)?,
             skipped_count: number(SKIPPED_COUNT_KEY)?,
+            gap: pairs.get(GAP_KEY).is_some_and(|gap| *gap == "true"),
         })
     }
 }
@@ -181,6 +208,7 @@ mod tests {
             row_count: 12,
             dead_count: 2,
             skipped_count: 1,
+            gap: false,
         }
     }
 
@@ -189,6 +217,30 @@ mod tests {
         let pairs = footer().pairs();
         let read = FileFooter::parse(pairs.iter().map(|(key, value)| (*key, value.as_str())));
         assert_eq!(read, Ok(footer()));
+    }
+
+    #[test]
+    fn a_footer_keeps_the_leader_epoch_and_the_mark_of_a_gap_and_needs_neither() {
+        let read = |footer: &FileFooter| {
+            let pairs = footer.pairs();
+            let read = FileFooter::parse(pairs.iter().map(|(key, value)| (*key, value.as_str()))).unwrap();
+            (read.range.epoch(), read.gap, pairs.len())
+        };
+        assert_eq!(read(&footer()), (None, false, 8), "as files were written before there were epochs");
+        let epoch = Some(LeaderEpoch(7));
+        let range = footer().range.written_under(epoch);
+        assert_eq!(read(&FileFooter { range, gap: true, ..footer() }), (epoch, true, 10));
+    }
+
+    #[test]
+    fn a_footer_of_a_later_format_is_refused_by_name() {
+        let read = |format| {
+            let pairs = footer().pairs();
+            let pairs = pairs.iter().map(|(key, value)| (*key, value.as_str()));
+            FileFooter::parse(pairs.chain([(FORMAT_KEY, format)]))
+        };
+        assert_eq!(read(FORMAT), Ok(footer()));
+        assert!(read("2").unwrap_err().contains("format \"2\""));
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod explain;
 mod pauses;
 /// Whether conditional writes hold.
 mod probe;
+/// Keys from a file, read anew for each request.
+mod credentials;
 /// A bucket, from the standard `AWS_*` variables.
 mod s3;
 

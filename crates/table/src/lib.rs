@@ -8,6 +8,12 @@
 pub mod commit;
 /// Data files before and after they are stored.
 pub mod file;
+/// Checksums of data files, and files that carry their own.
+pub mod checksum;
+/// How a table came to be, commit by commit.
+pub mod history;
+/// Rows of data files, streamed.
+pub mod rows;
 /// What can go wrong, and what to do then.
 pub mod error;
 /// Merging schemas forward, never back.
@@ -25,9 +31,11 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use event::{LogId, Positions, TimestampMicros};
 
+pub use checksum::Checksum;
 pub use commit::{Commit, CommitOutcome};
 pub use error::TableError;
 pub use file::{ColumnStats, DataFile, EncodedFile, FileFooter, StatValue, StoredFile};
+pub use history::{History, Landing, Past, PastCommit, PastEvent, PastFile};
 pub use lake::Lake;
 pub use parquet_table::ParquetTable;
 
@@ -124,4 +132,20 @@ pub struct Snapshot {
     pub layout: Layout,
     /// All live data files.
     pub files: Vec<DataFile>,
+}
+
+impl Snapshot {
+    /// Files that may have rows landed by replays, which alone have a value in `column`.
+    pub fn replayed_files<'a>(&'a self, column: &'a str) -> impl Iterator<Item = &'a DataFile> {
+        let exists = self.schema.column_with_name(column).is_some();
+        let may_have = move |file: &&DataFile| match self.layout {
+            Layout::ByLogPartition => parquet_table::is_replay(&file.path),
+            Layout::ByEventDate => {
+                let stats = file.column_stats.iter().find(|stats| stats.column == column);
+                let nulls = stats.and_then(|stats| stats.null_count);
+                nulls.is_none() || nulls != file.row_count
+            }
+        };
+        self.files.iter().filter(move |_| exists).filter(may_have)
+    }
 }

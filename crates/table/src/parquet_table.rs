@@ -4,6 +4,7 @@
 //! <table>/_laker/schema/<n:020>.json      the columns; n grows by one, each written once
 //! <table>/_laker/start/p=<p>.json         the log, and the offset its partition p begins at
 //! <table>/data/p=<p>/<s:020>.parquet      rows of [s, e); e stands in the footer
+//! <table>/data/p=<p>/replay-<n:020>.parquet   rows of the n-th replay of dead letters of p
 //! ```
 //! The key of a data file depends on its start `s` only, and is created on condition that it does
 //! not exist. Writers use `s` only if it is the partition's start or the end of an existing file.
@@ -18,12 +19,15 @@ use async_trait::async_trait;
 use event::{Clock, LogId, Offset, OffsetRange, OffsetRanges, PartitionId, Positions};
 use futures::{StreamExt as _, stream};
 use object_store::PutMode;
+use object_store::path::Path;
 use tokio::sync::Mutex;
 
 use crate::{
     Commit, CommitOutcome, EncodedFile, Lake, Layout, Snapshot, StoredFile, Table, TableError, TableState,
 };
 
+/// Names of chains, and of what lies in them.
+mod chain;
 /// Data files: names, footers, and the conditional create that commits one.
 mod object;
 /// What is known of the table, brought up to date by listing what is new.
@@ -32,7 +36,10 @@ mod known;
 mod schema_file;
 /// Objects with small JSON, created once.
 mod small;
+/// How the table came to be.
+mod past;
 
+use chain::ChainId;
 use known::Known;
 use object::{Link, Put};
 
@@ -60,6 +67,12 @@ impl Place {
     fn data_error(&self, reason: impl Into<String>) -> TableError {
         let place = self.lake.table_url(&self.name);
         TableError::Data { table: self.name.clone(), place, reason: reason.into() }
+    }
+
+    /// What is listed cannot be read: a store whose reads are behind its listings.
+    fn behind(&self, path: &Path) -> TableError {
+        let place = self.lake.table_url(&self.name);
+        TableError::Unavailable { place, reason: format!("{path} is listed and cannot be read yet") }
     }
 }
 
@@ -129,7 +142,7 @@ impl ParquetTable {
     }
 
     /// Creates the objects of `links`, and collects what became of each.
-    async fn put_all(&self, plan: &mut Plan) -> Result<(), TableError> {
+    async fn put_all(&self, log: &LogId, plan: &mut Plan) -> Result<(), TableError> {
         let links = std::mem::take(&mut plan.links);
         let puts = stream::iter(links).map(|link| async move {
             let put = link.put(&self.place).await;
@@ -144,14 +157,14 @@ impl ParquetTable {
                 Err(error) => failed = Some(error),
             }
         }
-        self.remember(&plan.landed).await;
+        self.remember(log, &plan.landed).await;
         failed.map_or(Ok(()), Err)
     }
 
-    async fn remember(&self, landed: &[(PartitionId, OffsetRange)]) {
+    async fn remember(&self, log: &LogId, landed: &[(PartitionId, OffsetRange)]) {
         let mut known = self.known.lock().await;
         for (partition, range) in landed {
-            known.landed(*partition, *range);
+            known.landed(ChainId::of(log, *partition), *range);
         }
     }
 
@@ -227,17 +240,21 @@ impl Table for ParquetTable {
                 .data_error("a file must cover exactly one partition; this is a bug in Laker"));
         };
         Ok(StoredFile {
-            path: format!("data/{}", object::relative_path(partition, range.start())),
+            path: format!("data/p={partition}/{}", range.start()),
             size_bytes: file.bytes.len() as u64,
             row_count: file.row_count,
             event_date: file.event_date,
             ranges: file.ranges,
             column_stats: file.column_stats,
+            checksum: None,
             held: Some(file.bytes),
         })
     }
 
     async fn commit(&self, commit: &Commit) -> Result<CommitOutcome, TableError> {
+        if let Some(fault) = commit.gap_fault() {
+            return Err(self.place.data_error(fault));
+        }
         let mut plan = self.plan(commit).await?;
         self.settle_refused(commit, &mut plan).await?;
         if !plan.links.is_empty()
@@ -246,7 +263,7 @@ impl Table for ParquetTable {
             let left = std::mem::take(&mut plan.links);
             plan.refused.extend(left.iter().map(|link| (link.partition(), link.range(), reason.clone())));
         }
-        self.put_all(&mut plan).await?;
+        self.put_all(&commit.log, &mut plan).await?;
         Ok(plan.outcome(self.existing(&commit.log).await?))
     }
 
@@ -264,7 +281,7 @@ impl ParquetTable {
         partition: PartitionId,
         start: Offset,
     ) -> Result<(), TableError> {
-        let path = known::start_path(&self.place, partition);
+        let path = known::start_path(&self.place, ChainId::of(log, partition));
         let mine = small::Start { log: log.to_string(), start: start.0 };
         let bytes = serde_json::to_vec(&mine).map_err(|e| self.place.data_error(e.to_string()))?;
         let stored = small::create(&self.place, &path, bytes).await?;
@@ -277,6 +294,11 @@ impl ParquetTable {
             stored.log
         )))
     }
+}
+
+/// Whether the file at `path` was landed by a replay.
+pub(crate) fn is_replay(path: &object_store::path::Path) -> bool {
+    ChainId::parse_file(path).is_some_and(|(chain, _)| chain.of_replays)
 }
 
 /// Creates happen once or not at all.

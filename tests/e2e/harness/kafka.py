@@ -8,7 +8,7 @@ import confluent_kafka
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 import kafka
 
-from .waiting import LIMIT_SECONDS
+from .waiting import LIMIT_SECONDS, wait_until
 
 Payload = Optional[bytes]
 #: As large as Laker's own limit for one event; producers' default is 1 MiB.
@@ -18,12 +18,28 @@ REQUEST_BYTES_MAX = 17 * 1024 * 1024
 class Topic:
     """A topic of one test."""
 
-    def __init__(self, bootstrap_servers: str, name: str, partitions: int) -> None:
+    def __init__(
+        self, bootstrap_servers: str, name: str, partitions: int, settings: Optional[dict[str, str]] = None
+    ) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.name = name
+        self.partitions = partitions
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-        created = admin.create_topics([NewTopic(name, partitions, 1)])
-        created[name].result(timeout=60)
+        created = admin.create_topics([NewTopic(name, partitions, 1, config=settings or {})])
+        created[name].result(timeout=LIMIT_SECONDS)
+        # Created is not yet there: each partition needs a leader that the broker tells of.
+        wait_until(lambda: self._is_ready(admin), f"topic {name} has leaders")
+
+    @classmethod
+    def existing(cls, bootstrap_servers: str, name: str) -> Topic:
+        """One that somebody else has made."""
+        topic = cls.__new__(cls)
+        topic.bootstrap_servers, topic.name = bootstrap_servers, name
+        return topic
+
+    def _is_ready(self, admin: AdminClient) -> bool:
+        found = admin.list_topics(self.name, timeout=LIMIT_SECONDS).topics[self.name].partitions
+        return len(found) == self.partitions and all(one.leader >= 0 for one in found.values())
 
     @property
     def log_url(self) -> str:
@@ -64,6 +80,26 @@ class Topic:
         messages = consumer.consume(count, timeout=LIMIT_SECONDS)
         consumer.close()
         return [message.value() for message in messages]
+
+
+    def read_all(self) -> list[tuple[int, int, Payload]]:
+        """Partition, offset and value of every record that is in the topic now."""
+        consumer = confluent_kafka.Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": f"{self.name}-auditor", "enable.auto.commit": False}
+        )
+        places = [confluent_kafka.TopicPartition(self.name, partition, 0) for partition in range(self.partitions)]
+        missing = sum(consumer.get_watermark_offsets(place, timeout=LIMIT_SECONDS)[1] for place in places)
+        consumer.assign(places)
+        records: list[tuple[int, int, Payload]] = []
+        while len(records) < missing:
+            messages = consumer.consume(min(10_000, missing - len(records)), timeout=LIMIT_SECONDS)
+            assert messages, f"{len(records)} of {missing} records came"
+            for message in messages:
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None and offset is not None and not message.error(), message.error()
+                records.append((partition, offset, message.value()))
+        consumer.close()
+        return records
 
 
 def _note(failed: list[object], error: object) -> None:

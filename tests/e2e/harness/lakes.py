@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlparse
@@ -66,6 +66,10 @@ class Lake:
     def in_bucket(cls, server: S3Server, prefix: str) -> Lake:
         return cls(path=f"{server.bucket}/{prefix}", s3=server, environment=server.environment())
 
+    def seen_through(self, endpoint: str) -> Lake:
+        """The same lake, to which Laker goes by another way; readers go straight to it."""
+        return replace(self, environment={**self.environment, "AWS_ENDPOINT_URL": endpoint})
+
     @property
     def url(self) -> str:
         """As the setting `lake` takes it."""
@@ -97,5 +101,6 @@ class Lake:
 
     def has_delta_log(self, table: str) -> bool:
         """Whether the table is a Delta table that exists."""
-        info = self.file_system.get_file_info(f"{self.table_path(table)}/_delta_log/{0:020}.json")
-        return bool(info.type == pyarrow.fs.FileType.File)
+        # The first entries may be gone where there is a checkpoint.
+        entries = pyarrow.fs.FileSelector(f"{self.table_path(table)}/_delta_log", allow_not_found=True)
+        return len(self.file_system.get_file_info(entries)) > 0

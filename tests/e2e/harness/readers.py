@@ -28,12 +28,14 @@ Reader = Callable[[Lake, str], pyarrow.Table]
 
 
 def read_with_duckdb(lake: Lake, table: str) -> pyarrow.Table:
-    connection = _duckdb(lake)
+    return in_plain_types(duckdb_on(lake).sql(f"SELECT * FROM {duckdb_source(lake, table)}").to_arrow_table())
+
+
+def duckdb_source(lake: Lake, table: str) -> str:
+    """The table as DuckDB's SQL names it behind FROM."""
     if lake.has_delta_log(table):
-        source = f"delta_scan('{lake.table_url(table)}')"
-    else:
-        source = f"read_parquet('{lake.table_url(table)}/**/*.parquet', union_by_name = true, hive_partitioning = false)"
-    return in_plain_types(connection.sql(f"SELECT * FROM {source}").to_arrow_table())
+        return f"delta_scan('{lake.table_url(table)}')"
+    return f"read_parquet('{lake.table_url(table)}/**/*.parquet', union_by_name = true, hive_partitioning = false)"
 
 
 def read_with_deltalake(lake: Lake, table: str) -> pyarrow.Table:
@@ -114,7 +116,8 @@ def _plain(kind: pyarrow.DataType) -> pyarrow.DataType:
     return kind
 
 
-def _duckdb(lake: Lake) -> duckdb.DuckDBPyConnection:
+def duckdb_on(lake: Lake) -> duckdb.DuckDBPyConnection:
+    """A DuckDB that can read the lake."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     for extension in ("delta", "httpfs"):
         folder = files(f"duckdb_extension_{extension}") / "extensions" / f"v{duckdb.__version__}"

@@ -22,7 +22,7 @@ def event_of(row: dict[str, Any]) -> Event:
     columns = {name: value for name, value in row.items() if name not in SYSTEM_COLUMNS}
     event = _without_absent(columns) or {}
     residual = row.get("_residual")
-    return _merged(event, json.loads(residual)) if residual is not None else event
+    return without_nulls(_merged(event, json.loads(residual))) if residual is not None else event
 
 
 def without_nulls(event: Event) -> Event:

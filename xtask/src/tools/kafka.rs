@@ -56,7 +56,7 @@ impl Install {
         broker.arg("kafka.Kafka").arg(&settings);
         let ready = Ready::Says("Kafka Server started");
         let server = Server::start("Kafka", &mut broker, &folder.join("kafka.log"), ready)?;
-        Ok(Kafka { server, port })
+        Ok(Kafka { server, port, libs: self.libs.clone() })
     }
 
     fn java(&self, folder: &Path) -> Command {
@@ -74,12 +74,18 @@ impl Install {
 pub struct Kafka {
     server: Server,
     port: u16,
+    libs: PathBuf,
 }
 
 impl Kafka {
     /// Where clients begin.
     pub fn bootstrap_servers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of its jars, to start others from.
+    pub fn libs(&self) -> String {
+        self.libs.display().to_string()
     }
 
     /// Waits until it ends by itself.

@@ -59,7 +59,7 @@ impl Install {
         let answers = || is_healthy(port).unwrap_or(false);
         let ready = Ready::Answers(&answers);
         let server = Server::start("versitygw", &mut gateway, &folder.join("s3.log"), ready)?;
-        Ok(S3 { server, port })
+        Ok(S3 { server, port, program: self.program.clone() })
     }
 }
 
@@ -67,6 +67,7 @@ impl Install {
 pub struct S3 {
     server: Server,
     port: u16,
+    program: PathBuf,
 }
 
 impl S3 {
@@ -90,6 +91,11 @@ impl S3 {
             ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.into()),
             ("AWS_REGION", REGION.into()),
         ]
+    }
+
+    /// The program, to start others from.
+    pub fn program(&self) -> String {
+        self.program.display().to_string()
     }
 
     /// Waits until it ends by itself.

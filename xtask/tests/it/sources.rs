@@ -25,7 +25,7 @@ impl Source {
 fn sources(endings: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
-    for folder in [".ci", "crates", "docs", "examples", "sdk", "tests", "web", "xtask"] {
+    for folder in [".ci", "crates", "docs", "examples", "sdk", "sim", "tests", "web", "xtask"] {
         collect(&root.join(folder), endings, &mut found);
     }
     let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());

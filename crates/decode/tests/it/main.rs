@@ -19,3 +19,5 @@ mod bad_input;
 mod law;
 /// The same rows as arrow-json gives, where it can.
 mod differential;
+/// The JSON suite, file by file.
+mod suite;

@@ -8,9 +8,13 @@ mod cluster;
 mod conforms;
 /// Several members of one group.
 mod groups;
+/// Positions with leader epochs, and topics made anew.
+mod positions;
 /// Offsets without a record: transactions, compaction, retention.
 mod gaps;
 /// Records of other producers.
 mod foreign;
+/// A spool in front.
+mod spool;
 /// What is said when something is wrong.
 mod failures;

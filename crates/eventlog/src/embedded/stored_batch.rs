@@ -150,6 +150,7 @@ impl<'a> StoredBatch<'a> {
         let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
         let (lengths, payloads) = rest.split_at_checked(count.checked_mul(LENGTH_BYTES)?)?;
         let (lengths, _) = lengths.as_chunks();
+        key.first.0.checked_add(count as u64)?;
         let header = BatchHeader {
             segment_bytes_before: u64::from_le_bytes(*segment_bytes_before),
             received_at: TimestampMicros(i64::from_le_bytes(*received_at)),
@@ -219,6 +220,13 @@ mod tests {
         let mut value = sample();
         value[0] = 2;
         assert_eq!(StoredBatch::decode("logs", &KEY.to_bytes(), &value).unwrap_err(), BatchError::Version(2));
+    }
+
+    #[test]
+    fn a_batch_that_would_end_beyond_the_last_offset_is_damage() {
+        let last = BatchKey { first: Offset(u64::MAX), ..KEY };
+        let value = encode("logs", last, HEADER, &[Bytes::from_static(b"{}")]);
+        assert_eq!(StoredBatch::decode("logs", &last.to_bytes(), &value).unwrap_err(), BatchError::Length);
     }
 
     proptest! {

@@ -36,6 +36,12 @@ impl Topic {
         (0..).map(PartitionId).zip(self.partitions.iter().copied())
     }
 
+    /// Value bytes in all its segments.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
     /// How many of the oldest segments may go: those wholly below `landed`, as long as
     /// `keep_bytes` of what has landed stay.
     #[must_use]

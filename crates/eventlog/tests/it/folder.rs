@@ -3,7 +3,7 @@
 use std::fs;
 
 use bytes::Bytes;
-use event::{Clock, Offset, Positions};
+use event::{Clock, ErrorKind, Offset, Positions};
 use eventlog::embedded::EmbeddedOptions;
 use eventlog::{EmbeddedLog, EventLog, LogError};
 
@@ -13,7 +13,7 @@ fn open(options: EmbeddedOptions) -> Result<EmbeddedLog, LogError> {
 
 fn settings_error(outcome: Result<EmbeddedLog, LogError>) -> String {
     match outcome {
-        Err(error @ LogError::Settings { .. }) => error.to_string(),
+        Err(error) if error.kind() == ErrorKind::Settings => error.to_string(),
         other => panic!("expected an error about the settings, got {other:?}"),
     }
 }

@@ -8,3 +8,5 @@ mod crash;
 mod folder;
 mod full_disk;
 mod retention;
+mod spool;
+mod spool_conforms;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use event::{Clock, Positions, limits};
 use eventlog::{EventLog, LogError, TopicDescription};
-use loader::StartPolicy;
+use loader::{Standing, StartPolicy};
 use table::{Lake, Table, TableState};
 
 use crate::cli::CheckArgs;
-use crate::settings::{LogUrl, Settings, StreamSettings};
+use crate::settings::{LogUrl, Settings, SpoolSettings, StreamSettings};
 use crate::{parts, telemetry};
 
 /// Tries everything a role would need, changes nothing but the probe's own objects.
@@ -30,6 +30,9 @@ pub(super) async fn run(args: CheckArgs) -> Result<ExitCode> {
     );
     let clock = Clock::system();
     let log = report.step("log", check_log(&settings, &clock).await).flatten();
+    if let Some(spool) = &settings.spool {
+        report.step("spool", check_spool(spool, &clock).await);
+    }
     let lake = report.step("lake", check_lake(&settings, &clock).await);
     for stream in &settings.streams {
         let topic = match &log {
@@ -38,7 +41,8 @@ pub(super) async fn run(args: CheckArgs) -> Result<ExitCode> {
         };
         if let Some(lake) = &lake {
             let tables = parts::tables(lake, stream, &clock);
-            report.step("table", check_table(&*tables.main, stream, topic.as_ref()).await);
+            let checked = check_table(&*tables.main, stream, log.as_deref(), topic.as_ref()).await;
+            report.step("table", checked);
         }
     }
     Ok(report.end())
@@ -118,6 +122,30 @@ fn try_parent(folder: &Path) -> Result<()> {
     })
 }
 
+async fn check_spool(spool: &SpoolSettings, clock: &Clock) -> Result<((), String)> {
+    let folder = spool.folder.display();
+    let waiting = match eventlog::spool::look(&parts::spool_options(spool), clock).await {
+        Ok(waiting) => waiting,
+        Err(LogError::InUse { .. }) => {
+            return Ok((
+                (),
+                format!("{folder} is in use by a running collector; its /readyz says what waits there"),
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let waiting: Vec<String> = waiting
+        .iter()
+        .filter(|(_, events)| **events > 0)
+        .map(|(topic, events)| format!("up to {events} events of topic {topic}"))
+        .collect();
+    let text = match waiting.is_empty() {
+        true => format!("{folder}: nothing waits there"),
+        false => format!("{folder}: {} wait; a collector forwards them when it starts", waiting.join(", ")),
+    };
+    Ok(((), text))
+}
+
 async fn check_lake(settings: &Settings, clock: &Clock) -> Result<(Lake, String)> {
     let opened = clock.timeout(limits::CONNECT_DEADLINE * 2, parts::open_lake(settings, clock)).await;
     let lake = opened.unwrap_or_else(|| Err(anyhow!("{} does not answer", settings.lake)))?;
@@ -145,9 +173,10 @@ async fn check_topic(
 async fn check_table(
     table: &dyn Table,
     stream: &StreamSettings,
+    log: Option<&dyn EventLog>,
     topic: Option<&TopicDescription>,
 ) -> Result<((), String)> {
-    let Some(topic) = topic else {
+    let (Some(log), Some(topic)) = (log, topic) else {
         let text = match table.snapshot(None).await? {
             None => "does not exist yet; a loader would make it".to_owned(),
             Some(snapshot) => format!(
@@ -172,7 +201,12 @@ async fn check_table(
                 state.other_logs[0]
             ));
         }
-        Some(state) => describe_state(stream, topic, &state),
+        Some(state) => {
+            // Looked at anew: positions must be older than what they are compared with.
+            let standing = Standing::ask(&state, &topic.id, log, &stream.topic).await?;
+            standing.checked(&stream.name, &stream.topic, table.name(), &topic.id)?;
+            describe_state(stream, topic, &state)
+        }
     };
     Ok(((), text))
 }

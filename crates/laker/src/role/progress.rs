@@ -43,6 +43,7 @@ fn told(progress: &loader::Progress) -> StreamProgress {
             LoaderState::Starting => "starting".to_owned(),
             LoaderState::Running => "running".to_owned(),
             LoaderState::Retrying(reason) => format!("retrying: {reason}"),
+            LoaderState::Halted(reason) => format!("waits for a person: {reason}"),
             LoaderState::Stopped => "stopped".to_owned(),
         },
     }

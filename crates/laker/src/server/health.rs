@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use event::{Clock, limits};
-use eventlog::EventLog;
+use eventlog::spool::{LaneStatus, Route};
+use eventlog::{EventLog, SpooledLog};
 use loader::progress::LoaderState;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
@@ -22,6 +23,8 @@ pub struct Health {
     log: Arc<dyn EventLog>,
     topics: Vec<String>,
     loaders: Watched,
+    /// With one, events are welcome although the log takes none.
+    spool: Option<Arc<SpooledLog>>,
     ending: AtomicBool,
     clock: Clock,
 }
@@ -30,7 +33,13 @@ impl Health {
     /// Health of a process that has just started.
     pub fn new(log: Arc<dyn EventLog>, settings: &Settings, loaders: Watched, clock: Clock) -> Self {
         let topics = settings.streams.iter().map(|stream| stream.topic.clone()).collect();
-        Self { log, topics, loaders, ending: AtomicBool::new(false), clock }
+        Self { log, topics, loaders, spool: None, ending: AtomicBool::new(false), clock }
+    }
+
+    /// The same of a process whose collector has a spool, if it has.
+    #[must_use]
+    pub fn with_spool(self, spool: Option<Arc<SpooledLog>>) -> Self {
+        Self { spool, ..self }
     }
 
     /// From now on the process is not ready any more.
@@ -43,6 +52,14 @@ impl Health {
         if self.ending.load(Ordering::Relaxed) {
             return vec!["the process is ending".to_owned()];
         }
+        match &self.spool {
+            Some(spool) if spool.has_room() => Vec::new(),
+            Some(_) => vec!["the spool is full".to_owned()],
+            None => self.log_troubles().await,
+        }
+    }
+
+    async fn log_troubles(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         for topic in &self.topics {
             match self.clock.timeout(limits::READY_DEADLINE, self.log.describe(topic)).await {
@@ -56,15 +73,30 @@ impl Health {
 
     /// What does not work as it should while events and queries are still welcome.
     fn degraded(&self) -> Vec<String> {
+        let spooling = self.spool.iter().flat_map(|spool| spool.status()).filter_map(told);
         let states = self.loaders.iter().map(|(stream, progress)| (stream, progress.borrow().state.clone()));
         states
             .filter_map(|(stream, state)| match state {
                 LoaderState::Retrying(reason) => Some(format!("loader of {stream} tries again: {reason}")),
                 LoaderState::Starting => Some(format!("loader of {stream} is starting")),
                 LoaderState::Stopped => Some(format!("loader of {stream} has ended")),
+                LoaderState::Halted(reason) => Some(format!("loader waits for a person: {reason}")),
                 LoaderState::Running => None,
             })
+            .chain(spooling)
             .collect()
+    }
+}
+
+/// What is worth saying about a topic of the spool.
+fn told((topic, status): (String, LaneStatus)) -> Option<String> {
+    let waiting = status.waiting_events;
+    match (status.route, status.trouble) {
+        (Route::Direct, _) => None,
+        (Route::Spool, Some(trouble)) => {
+            Some(format!("events of topic {topic} go to the spool, where {waiting} wait: {trouble}"))
+        }
+        (Route::Spool, None) => Some(format!("the spool forwards {waiting} events of topic {topic}")),
     }
 }
 

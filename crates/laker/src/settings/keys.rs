@@ -1,8 +1,20 @@
 //! Known keys, and the nearest one to an unknown.
 
 /// Settings of the process.
-pub(super) const PROCESS_KEYS: &[&str] =
-    &["group", "kafka", "lake", "listen", "log", "log_partitions", "log_retention", "streams"];
+pub(super) const PROCESS_KEYS: &[&str] = &[
+    "group",
+    "kafka",
+    "lake",
+    "listen",
+    "log",
+    "log_partitions",
+    "log_retention",
+    "spool",
+    "spool_after",
+    "spool_bytes",
+    "spool_folder",
+    "streams",
+];
 
 /// Settings of one stream.
 pub(super) const STREAM_KEYS: &[&str] = &[

@@ -204,6 +204,11 @@ impl Layered {
         })
     }
 
+    pub(super) fn flag(&self, key: &str) -> Result<bool, SettingsError> {
+        let text = self.text(key)?;
+        text.parse().map_err(|_| self.refuse(key, &format!("is {text:?}, but must be true or false")))
+    }
+
     pub(super) fn bytes(&self, key: &str) -> Result<u64, SettingsError> {
         let text = self.text(key)?;
         units::parse_bytes(&text).map_err(|reason| self.refuse(key, &format!("is {text:?}, which {reason}")))

@@ -139,3 +139,50 @@ fn every_setting_is_on_the_page_of_defaults() {
         assert!(page.contains(key), "{key} is missing in laker.toml");
     }
 }
+
+#[test]
+fn a_spool_is_off_until_asked_for_and_stands_only_in_front_of_kafka() {
+    assert_eq!(Settings::load(Sources::default()).unwrap().spool, None);
+    let (_file, sources) = file("log = \"kafka://a:1\"\nspool = true\nspool_bytes = \"1GB\"\n");
+    let spool = Settings::load(sources).unwrap().spool.unwrap();
+    assert_eq!(spool.folder, PathBuf::from("./laker-data/spool"));
+    assert_eq!((spool.bytes_max, spool.after), (1_000_000_000, Duration::from_secs(5)));
+    assert!(refused("spool = true\n").contains("`log` is a folder"));
+}
+
+#[test]
+fn a_spool_that_could_not_work_is_refused_with_the_setting() {
+    for (line, key) in [
+        ("spool_bytes = \"1MB\"", "spool_bytes"),
+        ("spool_after = \"10ms\"", "spool_after"),
+        ("spool_after = \"1m\"", "spool_after"),
+        ("spool_folder = \"s3://bucket\"", "spool_folder"),
+    ] {
+        let text = refused(&format!("log = \"kafka://a:1\"\nspool = true\n{line}\n"));
+        assert!(text.contains(key), "{text}");
+    }
+    assert!(refused("spool = \"perhaps\"\n").contains("true or false"));
+}
+
+/// A settings file of the first version, every key in it. It is read for ever, to the same values.
+#[test]
+fn a_settings_file_of_format_1_means_what_it_has_meant() {
+    let (_file, mut sources) = file(include_str!("../../tests/golden/settings-format-1.toml"));
+    sources.environment.insert("LAKER_STREAMS_WEB_FLUSH_ROWS".to_owned(), "77".to_owned());
+    let settings = Settings::load(sources).unwrap();
+    assert_eq!(settings.listen, "0.0.0.0:8080");
+    assert_eq!(settings.log, LogUrl::Kafka("one:9092,two:9092".to_owned()));
+    assert_eq!(settings.lake, "s3://bucket/prefix");
+    assert_eq!((settings.log_partitions, settings.log_retention_bytes), (7, 2_000_000_000));
+    assert_eq!((settings.group.as_str(), settings.kafka["security.protocol"].as_str()), ("loaders", "SSL"));
+    let web = settings.stream("web").unwrap();
+    assert_eq!((web.topic.as_str(), web.table.as_str()), ("web-clicks", "clicks"));
+    assert_eq!((web.format, web.start), (TableFormat::Parquet, loader::StartPolicy::Latest));
+    assert_eq!((web.flush.rows_max, web.flush.bytes_max), (77, 64 * 1024 * 1024));
+    assert_eq!(web.flush.age_max, Duration::from_millis(1_500));
+    let decode = &web.decode;
+    assert_eq!((decode.event_time.as_deref(), decode.event_id.as_deref()), (Some("at"), Some("id")));
+    assert_eq!((decode.time_zone.name(), decode.columns_max, decode.depth_max), ("Asia/Seoul", 50, 4));
+    let columns: Vec<_> = decode.columns.iter().map(|(name, of)| format!("{name} {of:?}")).collect();
+    assert_eq!(columns, ["price Double", "tags List(String)"]);
+}

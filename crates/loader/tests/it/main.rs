@@ -7,3 +7,7 @@ mod world;
 mod lands;
 /// What is left when log, table or process fail at a bad moment.
 mod recovers;
+/// Positions that no longer fit the log, and partitions that come and go.
+mod positions;
+/// Logs and tables of every format there has been.
+mod golden;

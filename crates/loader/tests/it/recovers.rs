@@ -21,6 +21,8 @@ enum Fault {
     DiesBefore,
     /// The commit does not happen, and may work later.
     FailsBefore,
+    /// The commit does not happen: the right to write was taken.
+    Refused,
     /// The commit happens, but its answer is lost.
     AnswerLost,
 }
@@ -75,8 +77,13 @@ impl Table for FaultyTable {
             return self.inner.commit(commit).await;
         }
         match self.fault {
-            Fault::DiesBefore => {
-                Err(TableError::Settings { place: "test".to_owned(), reason: "the process died".to_owned() })
+            Fault::DiesBefore => Err(TableError::Data {
+                table: self.name().to_owned(),
+                place: "test".to_owned(),
+                reason: "the process died".to_owned(),
+            }),
+            Fault::Refused => {
+                Err(TableError::Settings { place: "test".to_owned(), reason: "access is denied".to_owned() })
             }
             Fault::FailsBefore => Err(unavailable()),
             Fault::AnswerLost => {
@@ -110,12 +117,21 @@ async fn a_lake_that_fails_for_a_while_is_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_while_it_runs_is_waited_for() {
+    let world = World::new().await;
+    world.append(&[r#"{"n":"a"}"#]).await;
+    let faulty = FaultyTable::new(world.table("logs"), Fault::Refused, 3);
+    world.catch_up_with(world.loader_on(faulty, world.table("logs__dead"))).await.unwrap();
+    assert_eq!(values(&world.rows("logs", "n").await), ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_land_once_when_the_process_dies_between_the_two_commits() {
     let world = World::new().await;
     world.append(&[r#"{"n":"a"}"#, "nonsense"]).await;
     let faulty = FaultyTable::new(world.table("logs"), Fault::DiesBefore, 1);
     let died = world.catch_up_with(world.loader_on(faulty, world.table("logs__dead"))).await.unwrap_err();
-    assert_eq!(died.kind(), ErrorKind::Settings);
+    assert_eq!(died.kind(), ErrorKind::Data);
     assert_eq!(world.rows("logs__dead", "reason").await.len(), 1, "the dead letters' commit came first");
     assert!(world.rows("logs", "n").await.is_empty());
 

@@ -67,16 +67,25 @@ impl World {
         self.loader_of("test", main, dead)
     }
 
+    /// A loader of another log.
+    pub fn loader_reading(&self, log: Arc<dyn EventLog>) -> Loader {
+        let (main, dead) = (self.table("logs"), self.table("logs__dead"));
+        Loader::new(self.options("test"), log, main, dead, self.clock.clone())
+    }
+
     pub fn loader_of(&self, group: &str, main: Arc<dyn Table>, dead: Arc<dyn Table>) -> Loader {
-        let options = LoaderOptions {
+        Loader::new(self.options(group), Arc::clone(&self.log), main, dead, self.clock.clone())
+    }
+
+    fn options(&self, group: &str) -> LoaderOptions {
+        LoaderOptions {
             stream: StreamName::new("logs").unwrap(),
             topic: TOPIC.to_owned(),
             group: group.to_owned(),
             decode: Arc::clone(&self.decode),
             flush: self.flush,
             start: StartPolicy::Earliest,
-        };
-        Loader::new(options, Arc::clone(&self.log), main, dead, self.clock.clone())
+        }
     }
 
     pub fn loader(&self) -> Loader {

@@ -232,7 +232,7 @@ async fn columns_are_called_what_was_written() {
         ),
         ("SELECT ms, action AS n FROM logs UNION ALL SELECT 1, 'b' ORDER BY 1", "ms|n"),
         ("SELECT DISTINCT device.osname FROM logs ORDER BY device.osname", "osname"),
-        ("SELECT unnest([1, 2])", "unnest(make_array(Int64(1),Int64(2)))"),
+        ("SELECT unnest([1, 2])", "UNNEST(make_array(Int64(1),Int64(2)))"),
     ] {
         let answer = engine.run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let got: Vec<&str> = answer.schema.fields().iter().map(|field| field.name().as_str()).collect();

@@ -257,6 +257,7 @@ async fn commit(
         row_count,
         dead_count,
         skipped_count,
+        gap: false,
     };
     let outcome = table.commit(&commit).await.unwrap();
     assert!(matches!(outcome, CommitOutcome::Landed(_)), "{outcome:?}");
@@ -276,6 +277,7 @@ fn files_by_partition(rows: &[Part], ranges: &OffsetRanges, batch_id: &str, log:
             row_count: rows.num_rows() as u64,
             dead_count: 0,
             skipped_count: 0,
+            gap: false,
         };
         let pairs = footer.pairs().into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value));
         let ranges = OffsetRanges::from_iter([(*partition, range)]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use event::{Clock, LogId, Offset, OffsetRange, OffsetRanges, PartitionId, Positions};
+use event::{Clock, LeaderEpoch, LogId, Offset, OffsetRange, OffsetRanges, PartitionId, Positions};
 use object_store::ObjectStoreExt as _;
 use serde_json::{Value, json};
 use table::{ColumnStats, Commit, CommitOutcome, EncodedFile, Lake, StatValue, Table, TableError};
@@ -47,6 +47,7 @@ fn commit(start: u64, end: u64) -> Commit {
         row_count: 0,
         dead_count: 0,
         skipped_count: 0,
+        gap: false,
     }
 }
 
@@ -109,6 +110,23 @@ async fn an_entry_says_what_landed_and_where_from() {
 }
 
 #[tokio::test]
+async fn a_gap_is_marked_in_its_entry() {
+    let (_folder, lake) = lakes::folder();
+    let table = begun(&lake).await;
+    let ranges = OffsetRanges::from_iter([(P0, OffsetRange::new(Offset(0), Offset(7)))]);
+    let gap = Commit::of_gap(Clock::system().new_id(), log(), ranges, schema());
+    land(&table, &gap).await;
+    land(&table, &commit(7, 9)).await;
+    let actions = entry(&lake, 2).await;
+    let info = &actions[0]["commitInfo"];
+    assert_eq!((&info["operation"], &info["laker.gap"]), (&json!("ACCEPT GAP"), &json!(true)));
+    assert_eq!(info["laker.ranges"], json!({ "0": [0, 7] }));
+    assert_eq!(actions[1], json!({ "txn": { "appId": "laker/kafka:cluster:topic/0", "version": 7 } }));
+    let after = &entry(&lake, 3).await[0]["commitInfo"];
+    assert_eq!((&after["operation"], after.get("laker.gap")), (&json!("WRITE"), None));
+}
+
+#[tokio::test]
 async fn every_reader_may_open_the_table() {
     let (_folder, lake) = lakes::folder();
     begun(&lake).await;
@@ -144,7 +162,10 @@ async fn positions_are_found_again_behind_a_checkpoint() {
     let (_folder, lake) = lakes::folder();
     let writers = [begun(&lake).await, table(&lake)];
     for start in 0..110_u64 {
-        land(&writers[(start % 2) as usize], &commit(start, start + 1)).await;
+        let mut commit = commit(start, start + 1);
+        let epoch = (start < 90).then_some(LeaderEpoch(6));
+        commit.ranges = [(P0, commit.ranges.get(P0).unwrap().written_under(epoch))].into_iter().collect();
+        land(&writers[(start % 2) as usize], &commit).await;
     }
     let hint = lake.table_path("logs").join("_delta_log").join("_last_checkpoint");
     let hint = lake.store().get(&hint).await.unwrap().bytes().await.unwrap();
@@ -157,6 +178,7 @@ async fn positions_are_found_again_behind_a_checkpoint() {
     let other = LogId::new("kafka:cluster:another");
     let state = table(&lake).load(&log()).await.unwrap().unwrap();
     assert_eq!((state.version, state.positions.get(P0)), (111, Some(Offset(110))));
+    assert_eq!(state.positions.epoch(P0), Some(LeaderEpoch(6)), "the last that was known");
     assert_eq!(table(&lake).load(&other).await.unwrap().unwrap().other_logs, [log()]);
     let snapshot = table(&lake).snapshot(Some(&log())).await.unwrap().unwrap();
     assert_eq!((snapshot.version, snapshot.positions.get(P0)), (111, Some(Offset(110))));

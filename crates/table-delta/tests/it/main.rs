@@ -7,5 +7,6 @@
 )]
 
 mod conformance;
+mod golden;
 mod lakes;
 mod log;

@@ -11,7 +11,7 @@ use arrow_array::{
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
-use event::{OffsetRange, OffsetRanges, PartitionId};
+use event::{Offset, OffsetRange, OffsetRanges, PartitionId};
 use object_store::ObjectStoreExt as _;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -19,6 +19,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::log;
+use crate::checksum;
 use crate::{ColumnStats, Commit, EncodedFile, FileFooter, Lake, Layout, Snapshot, StatValue, Table};
 
 /// Rows lie on two days, so that a commit has several files where files go by day.
@@ -57,6 +58,15 @@ impl Columns {
     }
 }
 
+impl Columns {
+    /// All columns that files by day have: the day is in their paths.
+    fn without_day(&self) -> SchemaRef {
+        let schema = self.schema();
+        let without_day = schema.fields().iter().filter(|field| field.name() != "event_date").cloned();
+        Arc::new(Schema::new(without_day.collect::<Vec<_>>()))
+    }
+}
+
 /// A row as it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
@@ -90,6 +100,52 @@ pub(super) async fn batch(
         schema: columns.schema(),
         dead_count: 0,
         skipped_count: 0,
+        gap: false,
+    }
+}
+
+/// The replay numbered `number` of partition 0: one row, in the place of the dead letter at `offset`.
+pub(super) async fn replay(
+    table: &dyn Table,
+    columns: &Columns,
+    batch_id: &str,
+    number: u64,
+    offset: u64,
+) -> Commit {
+    let row = Row { partition: PartitionId(0), offset };
+    let range = OffsetRange::new(Offset(number), Offset(number + 1));
+    let ranges = OffsetRanges::from_iter([(row.partition, range)]);
+    let log = log().replays();
+    let file = match table.layout() {
+        Layout::ByLogPartition => {
+            let footer = FileFooter {
+                batch_id: batch_id.to_owned(),
+                log: log.clone(),
+                partition: row.partition,
+                range,
+                row_count: 1,
+                dead_count: 0,
+                skipped_count: 0,
+                gap: false,
+            };
+            let bytes = write(&columns.schema(), &[row], Some(&footer));
+            encoded(batch_id, 0, None, ranges.clone(), &[row], bytes)
+        }
+        Layout::ByEventDate => {
+            let bytes = write(&columns.without_day(), &[row], None);
+            encoded(batch_id, 0, Some(day_of(row)), ranges.clone(), &[row], bytes)
+        }
+    };
+    Commit {
+        batch_id: batch_id.to_owned(),
+        log,
+        ranges,
+        files: vec![table.store(file).await.expect("a file can be stored")],
+        schema: columns.schema(),
+        row_count: 1,
+        dead_count: 0,
+        skipped_count: 0,
+        gap: false,
     }
 }
 
@@ -105,6 +161,7 @@ fn by_partition(columns: &Columns, batch_id: &str, ranges: &OffsetRanges) -> Vec
             row_count: rows.len() as u64,
             dead_count: 0,
             skipped_count: 0,
+            gap: false,
         };
         let only = OffsetRanges::from_iter([(partition, range)]);
         encoded(batch_id, index, None, only, &rows, write(&columns.schema(), &rows, Some(&footer)))
@@ -114,9 +171,7 @@ fn by_partition(columns: &Columns, batch_id: &str, ranges: &OffsetRanges) -> Vec
 
 fn by_day(columns: &Columns, batch_id: &str, ranges: &OffsetRanges) -> Vec<EncodedFile> {
     let rows: Vec<Row> = ranges.iter().flat_map(|(partition, range)| rows_of(partition, range)).collect();
-    let schema = columns.schema();
-    let without_day = schema.fields().iter().filter(|field| field.name() != "event_date").cloned();
-    let schema = Arc::new(Schema::new(without_day.collect::<Vec<_>>()));
+    let schema = columns.without_day();
     let mut files = Vec::new();
     for day in DAYS {
         let of_day: Vec<Row> = rows.iter().copied().filter(|row| day_of(*row) == day).collect();
@@ -190,13 +245,17 @@ fn write(schema: &SchemaRef, rows: &[Row], footer: Option<&FileFooter>) -> Bytes
         }
     };
     let batch = RecordBatch::try_new(Arc::clone(schema), schema.fields().iter().map(column).collect());
-    let pairs =
-        footer.map(|footer| footer.pairs().map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec());
+    let pairs = footer.map(|footer| {
+        let pairs = footer.pairs().into_iter().chain([checksum::unsealed()]);
+        pairs.map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
+    });
     let properties = WriterProperties::builder().set_key_value_metadata(pairs).build();
     let mut writer =
         ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).expect("a schema of ours");
     writer.write(&batch.expect("columns of one length")).expect("writing to memory");
-    writer.into_inner().expect("writing to memory").into()
+    let mut bytes = writer.into_inner().expect("writing to memory");
+    checksum::seal(&mut bytes);
+    bytes.into()
 }
 
 /// All rows of `snapshot`, in order. What it says of its files must be so.

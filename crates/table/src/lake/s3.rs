@@ -1,6 +1,7 @@
 //! A bucket, from the standard `AWS_*` variables.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use event::limits;
@@ -9,6 +10,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::Lake;
+use super::credentials::CredentialsFile;
 use crate::TableError;
 
 /// Variables that say who we are. With none of them, only a machine's role is left.
@@ -25,7 +27,12 @@ pub(super) fn open(url: &str, environment: &BTreeMap<String, String>) -> Result<
     let prefix = Path::parse(prefix).map_err(|e| refused(format!("the prefix cannot be used: {e}")))?;
     let variables = variables(environment);
     check(&variables).map_err(refused)?;
-    let store = builder(bucket, &variables).build().map_err(|e| refused(e.to_string()))?;
+    let mut builder = builder(bucket, &variables);
+    if let Some(file) = credentials_file(&variables, environment) {
+        file.read().map_err(|e| refused(e.to_string()))?;
+        builder = builder.with_credentials(Arc::new(file));
+    }
+    let store = builder.build().map_err(|e| refused(e.to_string()))?;
     Ok(Lake::on(Arc::new(store), prefix, url))
 }
 
@@ -41,14 +48,26 @@ fn variables(environment: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     set.map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
+/// The file that holds our keys, where variables name one and give no identity themselves.
+fn credentials_file(
+    variables: &BTreeMap<&str, &str>,
+    environment: &BTreeMap<String, String>,
+) -> Option<CredentialsFile> {
+    if IDENTITIES.iter().any(|name| variables.contains_key(name)) {
+        return None;
+    }
+    let (file, profile) = (variables.get("AWS_SHARED_CREDENTIALS_FILE"), variables.get("AWS_PROFILE"));
+    if file.is_none() && profile.is_none() {
+        return None;
+    }
+    let usual = || PathBuf::from(environment.get("HOME").map_or("", String::as_str)).join(".aws/credentials");
+    Some(CredentialsFile::new(file.map_or_else(usual, PathBuf::from), profile.copied()))
+}
+
 fn check(variables: &BTreeMap<&str, &str>) -> Result<(), String> {
-    let known = IDENTITIES.iter().any(|name| variables.contains_key(name));
-    if variables.contains_key("AWS_PROFILE") && !known {
-        return Err(
-            "AWS_PROFILE is not supported; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for instance \
-                    by: eval \"$(aws configure export-credentials --format env)\""
-                .to_owned(),
-        );
+    let (uri, token) = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+    if variables.contains_key(uri) && !variables.contains_key(token) {
+        return Err(format!("{uri} is set but {token} is not; set both"));
     }
     match (variables.contains_key("AWS_ACCESS_KEY_ID"), variables.contains_key("AWS_SECRET_ACCESS_KEY")) {
         (true, false) => {
@@ -138,7 +157,15 @@ mod tests {
     #[test]
     fn what_is_not_supported_or_half_given_is_said() {
         for (given, said) in [
-            (("AWS_PROFILE", "work"), "AWS_PROFILE is not supported"),
+            (("AWS_PROFILE", "work"), "credentials file .aws/credentials cannot be read"),
+            (
+                ("AWS_SHARED_CREDENTIALS_FILE", "/no/such/file"),
+                "credentials file /no/such/file cannot be read",
+            ),
+            (
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://x"),
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is not",
+            ),
             (("AWS_ACCESS_KEY_ID", "key"), "AWS_SECRET_ACCESS_KEY is not"),
             (("AWS_SECRET_ACCESS_KEY", "secret"), "AWS_ACCESS_KEY_ID is not"),
         ] {

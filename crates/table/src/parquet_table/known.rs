@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::SchemaRef;
-use event::{LogId, Offset, OffsetRange, PartitionId, Positions, TimestampMicros, limits};
+use event::{LeaderEpoch, LogId, Offset, OffsetRange, PartitionId, Positions, TimestampMicros, limits};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore as _};
 
+use super::chain::ChainId;
 use super::{Place, object, schema_file, small};
 use crate::{Commit, DataFile, Layout, Snapshot, TableError, TableState, schema};
 
@@ -19,27 +20,28 @@ use crate::{Commit, DataFile, Layout, Snapshot, TableError, TableState, schema};
 pub(super) struct Known {
     /// Number and columns of the newest schema; none when there is no table.
     schema: Option<(u64, SchemaRef)>,
-    chains: BTreeMap<PartitionId, Chain>,
+    chains: BTreeMap<ChainId, Chain>,
     committed_at: Option<TimestampMicros>,
 }
 
-/// The files of one partition, each beginning where the one before ends.
+/// The files of one chain, each beginning where the one before ends.
 #[derive(Debug)]
-struct Chain {
+pub(super) struct Chain {
     log: LogId,
-    next: Offset,
+    pub(super) next: Offset,
+    epoch: Option<LeaderEpoch>,
     /// Start of the file `next` is the end of; none while `next` is the partition's start.
     next_of: Option<Offset>,
     /// Listed files by their start.
-    files: BTreeMap<Offset, DataFile>,
+    pub(super) files: BTreeMap<Offset, DataFile>,
 }
 
 pub(super) fn schema_path(place: &Place, number: u64) -> Path {
     place.path(&["_laker", "schema", &format!("{number:020}.json")])
 }
 
-pub(super) fn start_path(place: &Place, partition: PartitionId) -> Path {
-    place.path(&["_laker", "start", &format!("p={partition}.json")])
+pub(super) fn start_path(place: &Place, chain: ChainId) -> Path {
+    place.path(&["_laker", "start", &chain.start_name()])
 }
 
 impl Known {
@@ -57,14 +59,22 @@ impl Known {
 
     /// Positions of `log`.
     pub(super) fn positions(&self, log: &LogId) -> Positions {
-        let of_log = self.chains.iter().filter(|(_, chain)| chain.log == *log);
-        of_log.map(|(partition, chain)| (*partition, chain.next)).collect()
+        let mut positions = Positions::new();
+        for (id, chain) in self.chains.iter().filter(|(_, chain)| chain.log == *log) {
+            positions.set_under(id.partition, chain.next, chain.epoch);
+        }
+        positions
+    }
+
+    /// The chain of `log` in `partition`, if it has begun.
+    pub(super) fn chain(&self, log: &LogId, partition: PartitionId) -> Option<&Chain> {
+        self.chains.get(&ChainId::of(log, partition)).filter(|chain| chain.log == *log)
     }
 
     pub(super) fn state(&self, log: &LogId) -> Option<TableState> {
         let (_, schema) = self.schema.as_ref()?;
-        let mut other_logs: Vec<_> =
-            self.chains.values().map(|chain| &chain.log).filter(|l| *l != log).collect();
+        let is_other = |other: &&LogId| **other != *log && other.is_replays() == log.is_replays();
+        let mut other_logs: Vec<_> = self.chains.values().map(|chain| &chain.log).filter(is_other).collect();
         other_logs.sort();
         other_logs.dedup();
         Some(TableState {
@@ -94,21 +104,21 @@ impl Known {
         schema + (files + self.chains.len()) as u64
     }
 
-    /// A file of ours became the newest of its partition.
-    pub(super) fn landed(&mut self, partition: PartitionId, range: OffsetRange) {
-        if let Some(chain) = self.chains.get_mut(&partition)
+    /// A file of ours became the newest of its chain.
+    pub(super) fn landed(&mut self, chain: ChainId, range: OffsetRange) {
+        if let Some(chain) = self.chains.get_mut(&chain)
             && chain.next == range.start()
             && !range.is_empty()
         {
-            chain.next = range.end();
-            chain.next_of = Some(range.start());
+            chain.moved_by(range);
         }
     }
 
     /// Refuses partitions whose files hold another log's offsets.
     pub(super) fn refuse_other_logs(&self, commit: &Commit, place: &Place) -> Result<(), TableError> {
         for (partition, _) in commit.ranges.iter() {
-            if let Some(chain) = self.chains.get(&partition).filter(|chain| chain.log != commit.log) {
+            let id = ChainId::of(&commit.log, partition);
+            if let Some(chain) = self.chains.get(&id).filter(|chain| chain.log != commit.log) {
                 return Err(place.data_error(format!(
                     "partition {partition} has positions of log {}, the batch is of log {}; use another table, or restore the log",
                     chain.log, commit.log
@@ -165,18 +175,15 @@ impl Known {
         let folder = place.path(&["_laker", "start"]);
         let listed = collect(place, &folder, place.lake.store().list(Some(&folder))).await?;
         for meta in listed {
-            let Some(partition) =
-                partition_of(meta.location.filename().and_then(|n| n.strip_suffix(".json")))
-            else {
-                continue;
-            };
-            if self.chains.contains_key(&partition) {
+            let Some(id) = meta.location.filename().and_then(ChainId::parse_start) else { continue };
+            if self.chains.contains_key(&id) {
                 continue;
             }
-            let bytes = small::read(place, &meta.location).await?.unwrap_or_default();
+            let bytes = small::read(place, &meta.location).await?;
+            let bytes = bytes.ok_or_else(|| place.behind(&meta.location))?;
             let start = small::Start::decode(place, &meta.location, &bytes)?;
             let (log, next) = (LogId::new(start.log), Offset(start.start));
-            self.chains.insert(partition, Chain { log, next, next_of: None, files: BTreeMap::new() });
+            self.chains.insert(id, Chain { log, next, epoch: None, next_of: None, files: BTreeMap::new() });
         }
         Ok(())
     }
@@ -187,9 +194,9 @@ impl Known {
     }
 
     async fn list_new(&self, place: &Place) -> Result<Vec<ObjectMeta>, TableError> {
-        let list = |(partition, chain): (&PartitionId, &Chain)| {
-            let folder = place.path(&["data", &format!("p={partition}")]);
-            let newest = chain.files.keys().next_back().map(|start| object::path(place, *partition, *start));
+        let list = |(id, chain): (&ChainId, &Chain)| {
+            let folder = place.path(&["data", &format!("p={}", id.partition)]);
+            let newest = chain.files.keys().next_back().map(|start| object::path(place, *id, *start));
             async move {
                 let listing = match newest {
                     None => place.lake.store().list(Some(&folder)),
@@ -205,11 +212,11 @@ impl Known {
 
     async fn take(&mut self, place: &Place, listed: Vec<ObjectMeta>) -> Result<(), TableError> {
         for meta in listed {
-            let Some((partition, start)) = place_in_chain(&meta.location) else {
+            let Some((id, start)) = ChainId::parse_file(&meta.location) else {
                 tracing::warn!(path = %meta.location, "an object in the table's data folder is not of Laker");
                 continue;
             };
-            let Some(chain) = self.chains.get_mut(&partition) else {
+            let Some(chain) = self.chains.get_mut(&id) else {
                 // Listed after the starts were: its start is younger than that listing.
                 continue;
             };
@@ -218,26 +225,32 @@ impl Known {
             chain.files.insert(start, data_file(meta));
         }
         let behind: Vec<_> =
-            self.chains.iter().filter_map(|(p, chain)| Some((*p, chain.unread()?))).collect();
-        let read = stream::iter(behind).map(|(partition, start)| async move {
-            object::footer_of(place, partition, start).await.map(|footer| (partition, start, footer))
+            self.chains.iter().filter_map(|(id, chain)| Some((*id, chain.unread()?))).collect();
+        let read = stream::iter(behind).map(|(id, start)| async move {
+            object::footer_of(place, id, start).await.map(|footer| (id, start, footer))
         });
         let footers: Vec<_> = read.buffer_unordered(limits::STORE_PARALLEL_MAX).try_collect().await?;
-        for (partition, start, footer) in footers {
-            let Some(chain) = self.chains.get_mut(&partition) else { continue };
+        for (id, start, footer) in footers {
+            let Some(chain) = self.chains.get_mut(&id) else { continue };
             if footer.log != chain.log {
-                let path = object::path(place, partition, start);
+                let path = object::path(place, id, start);
                 return Err(place
                     .data_error(format!("{path} is of log {}, its partition of {}", footer.log, chain.log)));
             }
-            chain.next = footer.range.end();
-            chain.next_of = Some(start);
+            chain.moved_by(footer.range);
         }
         Ok(())
     }
 }
 
 impl Chain {
+    /// Goes on behind the file of `range`. A file without an epoch says nothing of it.
+    fn moved_by(&mut self, range: OffsetRange) {
+        self.next = range.end();
+        self.next_of = Some(range.start());
+        self.epoch = range.epoch().or(self.epoch);
+    }
+
     /// Start of the newest listed file, when `next` is not from it or a later one.
     fn unread(&self) -> Option<Offset> {
         let newest = *self.files.keys().next_back()?;
@@ -245,16 +258,16 @@ impl Chain {
     }
 }
 
-fn data_file(meta: ObjectMeta) -> DataFile {
+pub(super) fn data_file(meta: ObjectMeta) -> DataFile {
     let (path, size_bytes) = (meta.location, meta.size);
     DataFile { path, size_bytes, row_count: None, event_date: None, column_stats: Vec::new() }
 }
 
-fn decode_schema(place: &Place, path: &Path, bytes: &[u8]) -> Result<SchemaRef, TableError> {
+pub(super) fn decode_schema(place: &Place, path: &Path, bytes: &[u8]) -> Result<SchemaRef, TableError> {
     schema_file::decode(bytes).map_err(|reason| place.data_error(format!("{path}: {reason}")))
 }
 
-async fn collect(
+pub(super) async fn collect(
     place: &Place,
     folder: &Path,
     listing: stream::BoxStream<'static, object_store::Result<ObjectMeta>>,
@@ -262,35 +275,8 @@ async fn collect(
     listing.try_collect().await.map_err(|error| place.lake.explain(folder, &error))
 }
 
-/// Partition and start in `…/p=<p>/<s:020>.parquet`.
-fn place_in_chain(path: &Path) -> Option<(PartitionId, Offset)> {
-    let start = number_of(path, ".parquet")?;
-    let parts: Vec<_> = path.parts().collect();
-    let folder = parts.len().checked_sub(2).map(|index| &parts[index])?;
-    Some((partition_of(Some(folder.as_ref()))?, Offset(start)))
-}
-
-fn partition_of(name: Option<&str>) -> Option<PartitionId> {
-    name?.strip_prefix("p=")?.parse().ok().map(PartitionId)
-}
-
 /// The number in `…/<20 digits><suffix>`.
-fn number_of(path: &Path, suffix: &str) -> Option<u64> {
+pub(super) fn number_of(path: &Path, suffix: &str) -> Option<u64> {
     let digits = path.filename()?.strip_suffix(suffix)?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_ours_are_taken_for_files_of_the_chain() {
-        let parse = |path: &str| place_in_chain(&Path::from(path));
-        assert_eq!(parse("t/data/p=7/00000000000000000042.parquet"), Some((PartitionId(7), Offset(42))));
-        assert_eq!(parse("t/data/p=7/42.parquet"), None);
-        assert_eq!(parse("t/data/p=x/00000000000000000042.parquet"), None);
-        assert_eq!(parse("00000000000000000042.parquet"), None);
-        assert_eq!(parse("t/data/p=7/00000000000000000042.parquet.tmp"), None);
-    }
 }

@@ -12,7 +12,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 
+use super::chain::ChainId;
 use super::{Place, create_mode};
+use crate::checksum;
 use crate::file::FileFooter;
 use crate::lake::Pauses;
 use crate::{Commit, TableError};
@@ -20,14 +22,9 @@ use crate::{Commit, TableError};
 /// Bytes read from a file's end at first; most footers fit.
 const FOOTER_READ_BYTES: u64 = 64 * 1024;
 
-/// Path of the file that begins at `start`, under the table's `data` folder.
-pub(super) fn relative_path(partition: PartitionId, start: Offset) -> String {
-    format!("p={partition}/{:020}.parquet", start.0)
-}
-
-/// Path of the file that begins at `start`.
-pub(super) fn path(place: &Place, partition: PartitionId, start: Offset) -> Path {
-    place.path(&["data", &format!("p={partition}"), &format!("{:020}.parquet", start.0)])
+/// Path of the file of `chain` that begins at `start`, under the table's folder.
+pub(super) fn path(place: &Place, chain: ChainId, start: Offset) -> Path {
+    place.path(&["data", &format!("p={}", chain.partition), &chain.file_name(start)])
 }
 
 /// A file about to become the next of its partition's chain.
@@ -62,7 +59,8 @@ impl Link {
             let bytes = empty_file(&commit.schema, &footer).map_err(|e| place.data_error(e.to_string()))?;
             return Ok(Self { footer, bytes });
         };
-        let footer = footer_in(place, &path(place, partition, range.start()), &bytes)?;
+        let chain = ChainId::of(&commit.log, partition);
+        let footer = footer_in(place, &path(place, chain, range.start()), &bytes)?;
         if is_of(&footer, commit, partition, range) {
             return Ok(Self { footer, bytes });
         }
@@ -83,7 +81,8 @@ impl Link {
     /// Creates the object. After any error it is read: the same batch there means it landed, another
     /// that it did not and never will, and none that the create may be tried again.
     pub(super) async fn put(&self, place: &Place) -> Result<Put, TableError> {
-        let path = path(place, self.partition(), self.range().start());
+        let chain = ChainId::of(&self.footer.log, self.partition());
+        let path = path(place, chain, self.range().start());
         let mut pauses = Pauses::default();
         loop {
             let payload = self.bytes.clone().into();
@@ -117,7 +116,8 @@ pub(super) async fn landed_before(
     partition: PartitionId,
     range: OffsetRange,
 ) -> Result<bool, TableError> {
-    let stored = footer_at(place, &path(place, partition, range.start())).await?;
+    let chain = ChainId::of(&commit.log, partition);
+    let stored = footer_at(place, &path(place, chain, range.start())).await?;
     Ok(!range.is_empty() && stored.is_some_and(|footer| is_of(&footer, commit, partition, range)))
 }
 
@@ -148,35 +148,40 @@ impl EmptyCounts {
             row_count: 0,
             dead_count: std::mem::take(&mut self.dead_count),
             skipped_count: std::mem::take(&mut self.skipped_count),
+            gap: commit.gap,
         }
     }
 }
 
 /// A file with all columns and no rows: it moves the position on.
 fn empty_file(schema: &SchemaRef, footer: &FileFooter) -> Result<Bytes, ParquetError> {
-    let pairs = footer.pairs().map(|(key, value)| KeyValue::new(key.to_owned(), value));
-    let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs.to_vec())).build();
+    let pairs = footer.pairs().into_iter().chain([checksum::unsealed()]);
+    let pairs = pairs.map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect();
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs)).build();
     let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))?;
-    writer.into_inner().map(Bytes::from)
+    let mut bytes = writer.into_inner()?;
+    checksum::seal(&mut bytes);
+    Ok(Bytes::from(bytes))
 }
 
-/// What the file that begins at `start` says of itself.
+/// What the file of `chain` that begins at `start` says of itself.
 pub(super) async fn footer_of(
     place: &Place,
-    partition: PartitionId,
+    chain: ChainId,
     start: Offset,
 ) -> Result<FileFooter, TableError> {
-    let path = path(place, partition, start);
+    let path = path(place, chain, start);
     let footer = footer_at(place, &path).await?;
     let footer = footer.ok_or_else(|| place.data_error(format!("{path} is listed but missing")))?;
-    if footer.partition == partition && footer.range.start() == start && !footer.range.is_empty() {
+    let of_chain = ChainId::of(&footer.log, footer.partition) == chain;
+    if of_chain && footer.range.start() == start && !footer.range.is_empty() {
         return Ok(footer);
     }
     Err(place.data_error(format!("{path} says of itself {footer:?}; was it copied there? Move it away")))
 }
 
 /// What the file at `path` says of itself; none when there is no file.
-async fn footer_at(place: &Place, path: &Path) -> Result<Option<FileFooter>, TableError> {
+pub(super) async fn footer_at(place: &Place, path: &Path) -> Result<Option<FileFooter>, TableError> {
     let mut tail = FOOTER_READ_BYTES;
     loop {
         let Some((bytes, size)) = read_tail(place, path, tail).await? else { return Ok(None) };

@@ -96,6 +96,8 @@ fn field(column: &Column) -> FieldRef {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What older versions wrote must stay readable: this text is part of the format.
@@ -129,5 +131,43 @@ mod tests {
     fn a_type_that_tables_do_not_have_is_named() {
         let schema = Schema::new(vec![Field::new("small", DataType::Int8, true)]);
         assert!(encode(&schema).unwrap_err().contains("\"small\" has type Int8"));
+    }
+
+    /// Every type that tables have, nested at will.
+    fn any_type() -> impl Strategy<Value = DataType> {
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let plain = prop::sample::select(vec![
+            DataType::Int32,
+            DataType::Int64,
+            DataType::Float64,
+            DataType::Boolean,
+            DataType::Utf8,
+            DataType::Binary,
+            DataType::Date32,
+            utc,
+        ]);
+        plain.prop_recursive(4, 24, 4, |inner| {
+            let field =
+                ("\\PC{0,8}", inner, any::<bool>()).prop_map(|(name, of, null)| Field::new(name, of, null));
+            prop_oneof![
+                prop::collection::vec(field.clone(), 0..4).prop_map(|fields| DataType::Struct(fields.into())),
+                field.prop_map(|element| DataType::List(Arc::new(element))),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_schema_reads_back_as_it_was_written(columns in prop::collection::vec((".{0,12}", any_type(), any::<bool>()), 0..6)) {
+            let fields: Vec<_> = columns.into_iter().map(|(name, of, null)| Field::new(name, of, null)).collect();
+            let schema = Schema::new(fields);
+            let read = decode(&encode(&schema).unwrap());
+            prop_assert_eq!(read.as_deref(), Ok(&schema));
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_read_but_never_a_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes);
+        }
     }
 }

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail, and say what they skip, as tests do"
 )]
 
+mod golden;
 mod lakes;
 mod parquet_table;
 mod probe;
